@@ -1,0 +1,328 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// ClusterDomain is the domain of Services: NAME.NAMESPACE.svc.cluster.local.
+const ClusterDomain = "cluster.local"
+
+// startTimeout bounds a start whose context has no deadline, building aside.
+const startTimeout = 3 * time.Minute
+
+// Mode says how much of Kubernetes a cluster has.
+type Mode int
+
+const (
+	// APIServer is etcd and kube-apiserver: objects are stored, authorised and
+	// watched, but nothing acts on them. Pods need no service account, and a
+	// deleted namespace stays Terminating.
+	APIServer Mode = iota
+	// ControlPlane has kube-controller-manager and kube-scheduler too.
+	ControlPlane
+	// Node has a real node too, on which pods run, and name resolution. It needs
+	// root on Linux: see NodeSupport.
+	Node
+)
+
+// String returns the mode's name.
+func (m Mode) String() string { return [...]string{"apiserver", "controlplane", "node"}[m] }
+
+// Options says what to start. The zero value is an API server in a temporary folder.
+type Options struct {
+	// Mode is how much of Kubernetes to start.
+	Mode Mode
+	// Dir is the run folder. What an earlier cluster left there is removed.
+	// Empty stands for a new temporary folder.
+	Dir string
+	// Keep leaves the files, logs above all, when the cluster stops.
+	Keep bool
+	// Cache is the folder of built programs, shared by all clusters. Empty stands for weir/cluster in the user's cache folder.
+	Cache string
+	// Log takes progress messages for people. Nil discards them.
+	Log io.Writer
+	// Audit writes one line per API request, without bodies, to AuditLog.
+	Audit bool
+	// APIServerArgs are more flags of kube-apiserver. They override those of this package.
+	APIServerArgs []string
+}
+
+// Process is a running program of the cluster.
+type Process struct {
+	Name string // as in Kubernetes' documentation: "etcd", "kube-apiserver", "kubelet" …
+	PID  int    // as the host sees it
+}
+
+// Cluster is a running Kubernetes. Start makes one, Open finds one that another
+// process runs. Its methods may be called concurrently.
+type Cluster struct {
+	info
+	config *rest.Config
+	client *client
+
+	// What only the process that runs the cluster has.
+	mode     Mode
+	audit    bool
+	keep     bool
+	made     bool
+	extra    []string
+	log      io.Writer
+	tools    map[string]string
+	lock     *fileLock
+	slot     *slot
+	pki      *pki
+	spawner  *spawner
+	registry *registryServer
+	node     *node
+
+	mu        sync.Mutex
+	processes []*process
+	stop      func() error
+}
+
+// info is what others may know of a cluster: the contents of cluster.json.
+type info struct {
+	Supervisor   int // process that runs the cluster
+	Folder       string
+	Mode         string
+	Kubernetes   string
+	Host         string
+	RegistryHost string
+	PodRange     string
+	ServiceRange string
+	Programs     []Process
+}
+
+// Start runs a cluster in this process and returns when everything is ready. The
+// context bounds the start, not the life of the cluster, which ends with Stop or
+// with this process, however that ends. Programs are built first where they are
+// missing from the cache, see Binaries.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Mode == Node {
+		if err := NodeSupport(); err != nil {
+			return nil, fmt.Errorf("start a node: %w", err)
+		}
+	}
+	tools, err := Build(ctx, o.Cache, o.Mode == Node, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+	}
+	c := &Cluster{
+		mode: o.Mode, audit: o.Audit, keep: o.Keep, extra: o.APIServerArgs, log: o.Log, tools: tools,
+		info: info{Supervisor: os.Getpid(), Mode: o.Mode.String(), Kubernetes: kubernetesVersion},
+	}
+	c.stop = sync.OnceValue(c.shutdown)
+	if err := c.start(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("start cluster: %w", err), c.Stop())
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context, o Options) error {
+	if err := c.reserve(o); err != nil {
+		return err
+	}
+	c.Host, c.PodRange, c.ServiceRange = "127.0.0.1", c.slot.pods().String(), c.slot.services().String()
+	if c.mode == Node {
+		c.Host = c.slot.host().String()
+	}
+	if err := errors.Join(c.certificates(), c.writeAuditPolicy()); err != nil {
+		return err
+	}
+	c.spawner = newSpawner()
+	if err := c.startRegistry(ctx); err != nil {
+		return err
+	}
+	if c.mode == Node {
+		if err := c.startNode(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.startControlPlane(ctx); err != nil {
+		return err
+	}
+	if c.mode == Node {
+		if err := c.joinNode(ctx); err != nil {
+			return err
+		}
+	}
+	return c.save()
+}
+
+// reserve takes the run folder and a slot, and writes down what to clean up if this process is killed.
+func (c *Cluster) reserve(o Options) error {
+	if err := c.takeDir(o.Dir); err != nil {
+		return err
+	}
+	cache, err := cacheDir(o.Cache)
+	if err != nil {
+		return err
+	}
+	if c.slot, err = takeSlot(cache, c.mode == Node); err != nil {
+		return err
+	}
+	if err := c.slot.write(record{Dir: c.Folder, Made: c.made, Keep: c.keep, Node: c.mode == Node}); err != nil {
+		return err
+	}
+	return os.MkdirAll(c.file("logs"), 0o755)
+}
+
+func (c *Cluster) takeDir(dir string) error {
+	var err error
+	switch {
+	case dir == "":
+		dir, err = os.MkdirTemp("", "weir-cluster-")
+		c.made = true
+	default:
+		if dir, err = filepath.Abs(dir); err == nil {
+			c.made = !exists(dir)
+			err = os.MkdirAll(dir, 0o755)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l, err := tryLock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		return fmt.Errorf("a cluster is running in %q", dir)
+	}
+	c.Folder, c.lock = dir, l
+	for _, name := range runFiles() {
+		if err := os.RemoveAll(c.file(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run starts a program of the control plane.
+func (c *Cluster) run(p program) (*process, error) {
+	r, err := c.spawner.run(c.file("logs"), p)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processes = append(c.processes, r)
+	c.Programs = append(c.Programs, Process{p.name, r.cmd.Process.Pid})
+	return r, nil
+}
+
+func (c *Cluster) save() error {
+	b, err := json.MarshalIndent(&c.info, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.file("cluster.json"), b, 0o644)
+}
+
+// Stop ends every process of the cluster and removes its files, unless they are
+// to be kept. It may be called more than once.
+func (c *Cluster) Stop() error { return c.stop() }
+
+func (c *Cluster) shutdown() error {
+	var err error
+	if c.node != nil {
+		err = c.node.kill()
+	}
+	c.mu.Lock()
+	for _, p := range slices.Backward(c.processes) {
+		err = errors.Join(err, p.kill())
+	}
+	c.mu.Unlock()
+	if c.registry != nil {
+		err = errors.Join(err, c.registry.close())
+	}
+	if c.spawner != nil {
+		c.spawner.close()
+	}
+	if c.slot != nil {
+		err = errors.Join(err, c.slot.clear(record{Dir: c.Folder, Made: c.made, Keep: c.keep, Node: c.mode == Node}))
+		c.slot.lock.unlock()
+	}
+	if c.lock != nil {
+		c.lock.unlock()
+	}
+	if err != nil {
+		return fmt.Errorf("stop cluster: %w", err)
+	}
+	return nil
+}
+
+// runFiles are the names that a cluster makes in its folder, besides its lock.
+func runFiles() []string {
+	return []string{
+		"audit-policy.yaml", "audit.log", "cluster.json", "etcd", "kubeconfig", "logs", "node", "pki", "registry",
+	}
+}
+
+// clearDir removes a run's files, and its folder if the run made it and nothing else is in it.
+func clearDir(dir string, made bool) error {
+	for _, name := range append(runFiles(), "lock") {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if !made {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
+		return nil
+	}
+	return os.Remove(dir)
+}
+
+func (c *Cluster) file(name string) string { return filepath.Join(c.Folder, name) }
+
+// Config returns how the cluster's administrator reaches the API server, as a
+// copy that the caller may change. It has no client-side rate limit.
+func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
+// Kubeconfig returns the absolute path of the administrator's kubeconfig.
+func (c *Cluster) Kubeconfig() string { return c.file("kubeconfig") }
+
+// Dir returns the absolute path of the run folder. It holds logs/NAME.log of every process.
+func (c *Cluster) Dir() string { return c.Folder }
+
+// AuditLog returns the path of the audit log, which is there if Options.Audit asked for it.
+func (c *Cluster) AuditLog() string { return c.file("audit.log") }
+
+// HostIP returns the address under which the cluster's pods reach servers of the
+// host, and on which such servers should listen. Without a node it is 127.0.0.1.
+func (c *Cluster) HostIP() string { return c.Host }
+
+// Registry returns the host and port of the cluster's OCI registry, as in
+// "localhost:21005". It speaks plain HTTP. Image references of pods start with
+// it; the pods' own programs find the same registry at HostIP and that port.
+func (c *Cluster) Registry() string { return c.RegistryHost }
+
+// Processes returns the programs of the cluster, for the accounting of memory
+// and the injection of faults. The registry runs in the process that started it.
+func (c *Cluster) Processes() []Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.Programs)
+}
