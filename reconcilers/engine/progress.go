@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// runKey finds the notes of a run in its context.
+type runKey struct{}
+
+// notes is what the steps may tell the runner while they run.
+type notes struct {
+	progress *progress
+	events   *emitted
+}
+
+// Progress says what the run is doing now. It costs nothing unless the run lasts: then the latest message is written to
+// the Reconciling condition, once and again when it changes.
+func Progress(ctx context.Context, message string) {
+	if n, ok := ctx.Value(runKey{}).(*notes); ok {
+		n.progress.set(message)
+	}
+}
+
+// Emit adds an event to those of the run. It is recorded after the status was patched.
+func Emit(ctx context.Context, e Event) {
+	if n, ok := ctx.Value(runKey{}).(*notes); ok {
+		n.events.add(e)
+	}
+}
+
+// emitted collects events; steps may emit from several goroutines.
+type emitted struct {
+	mu   sync.Mutex
+	list []Event
+}
+
+func (e *emitted) add(event Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	e.list = append(e.list, event)
+}
+
+func (e *emitted) take() []Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	list := e.list
+	e.list = nil
+
+	return list
+}
+
+// progress writes the latest message when the run has lasted for a while, and not more often than that.
+type progress struct {
+	every time.Duration
+	write func(message string)
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	message string
+	written string
+	stopped bool
+}
+
+func newProgress(every time.Duration, write func(message string)) *progress {
+	p := &progress{every: every, write: write, message: progressMessage}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.timer = time.AfterFunc(every, p.tick)
+
+	return p
+}
+
+func (p *progress) set(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.message = message
+}
+
+// tick writes under the lock, so that stop waits for a write on its way.
+func (p *progress) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if p.stopped {
+		return
+	}
+
+	if p.message != p.written {
+		p.written = p.message
+		p.write(p.message)
+	}
+
+	p.timer.Reset(p.every)
+}
+
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.stopped = true
+	p.timer.Stop()
+}

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/weir-dev/weir/api/meta"
+)
+
+// Recorder takes events. It has to return at once.
+type Recorder interface {
+	// Record takes one event about the object, reported by the controller.
+	Record(obj Object, kind, controller string, e Event)
+}
+
+// RecorderFunc is a function as a Recorder.
+type RecorderFunc func(obj Object, kind, controller string, e Event)
+
+// Record implements Recorder.
+func (f RecorderFunc) Record(obj Object, kind, controller string, e Event) { f(obj, kind, controller, e) }
+
+// ClusterEvents writes an event to the Kubernetes API. The recorders of client-go's events package have this method.
+type ClusterEvents interface {
+	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+}
+
+// maxNote is the longest note of an events.k8s.io/v1 Event, in bytes.
+const maxNote = 1024
+
+// Recorders records every event in the cluster, and those above trace severity at the notification controller too.
+type Recorders struct {
+	// Cluster returns the recorder of a controller. Nil records nothing in the cluster.
+	Cluster func(controller string) ClusterEvents
+
+	// Sink takes the events for the notification controller. Nil sends none.
+	Sink interface{ Send(Notification) }
+}
+
+// Notification is an event on its way to the notification controller.
+type Notification struct {
+	Object     corev1.ObjectReference
+	Event      Event
+	Controller string
+}
+
+// Record implements Recorder.
+func (r Recorders) Record(obj Object, kind, controller string, e Event) {
+	e = complete(obj, e)
+	ref := reference(obj, kind)
+
+	if r.Cluster != nil {
+		var related runtime.Object
+		if e.Related != nil {
+			related = e.Related
+		}
+
+		r.Cluster(controller).Eventf(&ref, related, e.Type, e.Reason, e.Action, "%s", truncate(e.Message, maxNote))
+	}
+
+	if r.Sink != nil && (e.Severity != meta.EventSeverityTrace || e.Type == corev1.EventTypeWarning) {
+		r.Sink.Send(Notification{Object: ref, Event: e, Controller: controller})
+	}
+}
+
+// complete fills in the defaults of an event, and adds the metadata that the annotations of the object ask for.
+func complete(obj Object, e Event) Event {
+	if e.Type == "" {
+		e.Type = corev1.EventTypeNormal
+	}
+
+	if e.Severity == "" {
+		e.Severity = meta.EventSeverityInfo
+		if e.Type == corev1.EventTypeWarning {
+			e.Severity = meta.EventSeverityError
+		}
+	}
+
+	if e.Action == "" {
+		e.Action = "Reconcile"
+	}
+
+	metadata := map[string]string{}
+	for k, v := range obj.GetAnnotations() {
+		if strings.HasPrefix(k, meta.EventAnnotationPrefix) {
+			metadata[k] = v
+		}
+	}
+
+	group := obj.GetObjectKind().GroupVersionKind().Group
+	for k, v := range e.Metadata {
+		if !strings.Contains(k, "/") && group != "" {
+			k = group + "/" + k
+		}
+
+		metadata[k] = v
+	}
+
+	e.Metadata = metadata
+
+	return e
+}
+
+func reference(obj Object, kind string) corev1.ObjectReference {
+	return corev1.ObjectReference{
+		APIVersion: obj.GetObjectKind().GroupVersionKind().GroupVersion().String(), Kind: kind,
+		Namespace: obj.GetNamespace(), Name: obj.GetName(), UID: obj.GetUID(), ResourceVersion: obj.GetResourceVersion(),
+	}
+}

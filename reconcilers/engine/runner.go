@@ -1,0 +1,450 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/weir-dev/weir/api/meta"
+)
+
+// Client is what the runner needs of the API. Get may read from a cache, if that cache shows the runner's own writes.
+type Client interface {
+	Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error
+	Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error
+	Status() client.SubResourceWriter
+}
+
+// Options are the parts of a Runner that are the same for all kinds of a process.
+type Options struct {
+	// Client reads and patches the objects.
+	Client Client
+
+	// Recorder takes the events. Nil drops them.
+	Recorder Recorder
+
+	// Metrics takes the figures of each run. Nil drops them.
+	Metrics *Metrics
+
+	// MinRetryDelay and MaxRetryDelay bound the back-off of failing objects. Zero means 750 ms and 15 min.
+	MinRetryDelay, MaxRetryDelay time.Duration
+
+	// Jitter is the fraction, 0 to 1, by which an interval may be longer or shorter. Zero means none.
+	Jitter float64
+
+	// ProgressAfter is how long a run may last before its progress is written to the status. Zero means 2 s.
+	ProgressAfter time.Duration
+
+	// Now is the clock and Random gives numbers in [0,1). Nil means the ones of the machine.
+	Now    func() time.Time
+	Random func() float64
+}
+
+// Runner reconciles the objects of one kind. It is safe for concurrent use for different objects; the work queue sees to
+// it that one object never runs twice at a time.
+type Runner[O Object, S any] struct {
+	kind    Kind[O, S]
+	options Options
+	requeue *requeue
+}
+
+// New returns a runner of the kind.
+func New[O Object, S any](k Kind[O, S], o Options) *Runner[O, S] {
+	o = o.withDefaults()
+
+	return &Runner[O, S]{kind: k, options: o, requeue: newRequeue(o)}
+}
+
+// run is one reconcile of one object.
+type run[O Object, S any] struct {
+	*Runner[O, S]
+	obj      O
+	original O // as it was when the run began
+	before   O // as the API server has it now
+	scope    S
+	started  time.Time
+	progress *progress
+	events   *emitted
+	verdict  *Verdict
+}
+
+// Reconcile runs the object once. It returns an error only when the API server could not be read or written.
+func (r *Runner[O, S]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	obj := r.kind.New()
+	if err := r.options.Client.Get(ctx, req.NamespacedName, obj); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+
+			return reconcile.Result{}, nil
+		}
+
+		return reconcile.Result{}, fmt.Errorf("get %s %q: %w", r.kind.Name, req, err)
+	}
+
+	x := &run[O, S]{Runner: r, obj: obj, started: r.options.Now(), events: &emitted{}}
+	x.original, x.before = copyOf(obj), copyOf(obj)
+
+	defer func() {
+		r.options.Metrics.observe(r.kind.Name, obj, r.options.Now().Sub(x.started))
+	}()
+
+	result, err := x.do(ctx)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && !obj.GetDeletionTimestamp().IsZero():
+		// Somebody else wrote first, or the object is gone: the event of that write is on its way.
+		return reconcile.Result{RequeueAfter: r.options.MinRetryDelay, Priority: priority(Changed)}, nil
+	case apierrors.IsNotFound(err):
+		r.forget(req.NamespacedName)
+
+		return reconcile.Result{}, nil
+	}
+
+	return result, err
+}
+
+func (x *run[O, S]) do(ctx context.Context) (reconcile.Result, error) {
+	deleting := !x.obj.GetDeletionTimestamp().IsZero()
+	if deleting && !x.holdsFinalizer() {
+		return reconcile.Result{}, nil
+	}
+
+	if err := x.addFinalizer(ctx, deleting); err != nil {
+		return reconcile.Result{}, err
+	}
+
+	if x.obj.Suspended() && !deleting {
+		return reconcile.Result{}, x.suspend(ctx)
+	}
+
+	steps := x.kind.Steps
+	if deleting {
+		steps = x.kind.Delete
+	}
+
+	x.verdict = x.run(ctx, steps)
+	if deleting && x.verdict.Outcome == Succeeded {
+		return reconcile.Result{}, x.removeFinalizer(ctx)
+	}
+
+	return x.finish(ctx, deleting)
+}
+
+// run opens the scope, runs the steps and closes the scope.
+func (x *run[O, S]) run(ctx context.Context, steps Steps[O, S]) *Verdict {
+	x.progress = newProgress(x.options.ProgressAfter, x.progressWriter(ctx))
+	defer x.progress.stop()
+
+	ctx = context.WithValue(ctx, runKey{}, &notes{progress: x.progress, events: x.events})
+
+	if x.kind.Close != nil {
+		defer x.kind.Close(&x.scope)
+	}
+
+	if x.kind.Open != nil {
+		open := Step[O, S]{Name: "open", Reason: meta.FailedReason, Run: x.kind.Open}
+		if v := x.step(ctx, open); v != nil {
+			return v
+		}
+	}
+
+	for _, s := range steps {
+		if v := x.step(ctx, s); v != nil {
+			return v
+		}
+	}
+
+	return &Verdict{Outcome: Succeeded}
+}
+
+// step runs one step. Nil means that the run goes on.
+func (x *run[O, S]) step(ctx context.Context, s Step[O, S]) (v *Verdict) {
+	log := logf.FromContext(ctx)
+
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error(fmt.Errorf("panic: %v", p), "A step panicked", "step", s.Name, "stack", string(debug.Stack()))
+			v = &Verdict{Outcome: Failed, Reason: s.Reason, Err: fmt.Errorf("internal error: %v", p)}
+		}
+
+		if s.Condition == "" {
+			return
+		}
+
+		if v != nil && (v.Outcome == Failed || v.Outcome == Stalled || v.Outcome == Blocked) {
+			Set(x.obj, s.Condition, metav1.ConditionTrue, v.Reason, v.Error())
+		} else {
+			Unset(x.obj, s.Condition)
+		}
+	}()
+
+	v = verdictOf(s.Run(ctx, x.obj, &x.scope), s.Reason)
+	if v != nil && v.Outcome != Succeeded {
+		log.V(1).Info("Step ended the run", "step", s.Name, "outcome", v.Outcome.String(), "reason", v.Reason)
+	}
+
+	return v
+}
+
+// finish turns the verdict into conditions, one patch, events and the time of the next run.
+func (x *run[O, S]) finish(ctx context.Context, deleting bool) (reconcile.Result, error) {
+	if ctx.Err() != nil && x.verdict.Outcome != Succeeded {
+		// The process is going down: what failed because of that says nothing about the object.
+		return reconcile.Result{}, nil
+	}
+
+	x.conclude()
+	if err := x.patchStatus(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+
+	x.record(ctx, deleting)
+
+	return x.requeue.next(x.key(), x.verdict, x.interval(), x.retry(), x.options.Now().Sub(x.started)), nil
+}
+
+// conclude writes the verdict into the conditions and the common fields of the status.
+func (x *run[O, S]) conclude() {
+	obj, fields := x.obj, x.obj.StatusFields()
+
+	switch x.verdict.Outcome {
+	case Succeeded:
+		Unset(obj, meta.ReconcilingCondition, meta.StalledCondition)
+	case Awaiting:
+		Unset(obj, meta.StalledCondition)
+		Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingReason, x.verdict.Error())
+	case Blocked:
+		Unset(obj, meta.StalledCondition)
+	case Stalled:
+		Unset(obj, meta.ReconcilingCondition)
+		Set(obj, meta.StalledCondition, metav1.ConditionTrue, x.verdict.Reason, x.verdict.Error())
+	case Failed:
+		Unset(obj, meta.StalledCondition)
+		Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, x.verdict.Error())
+	}
+
+	status, reason, message := x.kind.Ready(obj, &x.scope, x.verdict)
+	if status != "" {
+		Set(obj, meta.ReadyCondition, status, reason, message)
+	}
+
+	if x.verdict.Outcome == Succeeded && status == metav1.ConditionFalse {
+		// All steps are content and a condition is not: that is a failure to try again.
+		x.verdict = &Verdict{Outcome: Failed, Reason: reason, Err: errors.New(message)}
+		Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, message)
+	}
+
+	if fields.ObservedGeneration != nil && (x.verdict.Outcome == Succeeded || x.verdict.Outcome == Stalled) {
+		*fields.ObservedGeneration = obj.GetGeneration()
+	}
+
+	x.handled()
+}
+
+// handled answers the request for a reconcile that the object carries.
+func (x *run[O, S]) handled() {
+	at, asked := x.obj.GetAnnotations()[meta.ReconcileRequestAnnotation]
+	if field := x.obj.StatusFields().LastHandledReconcileAt; asked && field != nil {
+		*field = at
+	}
+}
+
+// suspend answers what a suspended object asks for, and does nothing else.
+func (x *run[O, S]) suspend(ctx context.Context) error {
+	x.requeue.reset(x.key())
+
+	if !x.kind.SilentWhenSuspended {
+		x.handled()
+	}
+
+	if x.kind.Suspend != nil {
+		x.kind.Suspend(x.obj)
+	}
+
+	return x.patchStatus(ctx)
+}
+
+// patchStatus writes what the run changed in the status, and nothing if it changed nothing.
+func (x *run[O, S]) patchStatus(ctx context.Context) error {
+	settle(x.obj, conditionsOf(x.before), metav1.NewTime(x.options.Now().UTC().Truncate(time.Second)))
+
+	return x.writeStatus(ctx, x.obj)
+}
+
+// writeStatus patches the status that the API server has, x.before, into that of want. Nothing but the status of want counts.
+func (x *run[O, S]) writeStatus(ctx context.Context, want O) error {
+	want = copyOf(want)
+	want.SetResourceVersion(x.before.GetResourceVersion()) // the runner is the only writer of the status: no lock
+
+	data, err := client.MergeFrom(x.before).Data(want)
+	if err != nil {
+		return fmt.Errorf("compute status patch of %s %q: %w", x.kind.Name, x.key(), err)
+	}
+
+	if string(data) == "{}" {
+		return nil
+	}
+
+	answer := copyOf(want)
+	if err := x.options.Client.Status().Patch(ctx, answer, client.RawPatch(types.MergePatchType, data),
+		x.kind.fieldOwner()); err != nil {
+		return fmt.Errorf("patch status of %s %q: %w", x.kind.Name, x.key(), err)
+	}
+
+	want.SetResourceVersion(answer.GetResourceVersion())
+	x.before = want
+
+	return nil
+}
+
+// progressWriter returns a function that writes a progress message while the steps run. It works on a copy: the steps own
+// the object.
+func (x *run[O, S]) progressWriter(ctx context.Context) func(message string) {
+	if !x.obj.GetDeletionTimestamp().IsZero() {
+		return func(string) {}
+	}
+
+	shown := copyOf(x.before)
+
+	return func(message string) {
+		before := conditionsOf(shown)
+		Set(shown, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingReason, message)
+		Set(shown, meta.ReadyCondition, metav1.ConditionUnknown, meta.ProgressingReason, progressMessage)
+		Unset(shown, meta.StalledCondition)
+		settle(shown, before, metav1.NewTime(x.options.Now().UTC().Truncate(time.Second)))
+
+		if err := x.writeStatus(ctx, shown); err != nil && ctx.Err() == nil {
+			logf.FromContext(ctx).V(1).Info("Progress was not written", "error", err.Error())
+		}
+	}
+}
+
+// record sends the events of the run and updates the metrics of the object.
+func (x *run[O, S]) record(ctx context.Context, deleting bool) {
+	x.options.Metrics.condition(x.kind.Name, x.obj)
+
+	events := x.events.take()
+	if !deleting && x.kind.Events != nil {
+		events = append(events, x.kind.Events(x.original, x.obj, &x.scope)...)
+	}
+
+	if e := x.failure(); e != nil {
+		logf.FromContext(ctx).Error(x.verdict, "Reconciliation "+x.verdict.Outcome.String(), "reason", x.verdict.Reason)
+		events = append(events, *e)
+	}
+
+	if x.options.Recorder == nil {
+		return
+	}
+
+	for _, e := range events {
+		x.options.Recorder.Record(x.obj, x.kind.Name, x.kind.Controller, e)
+	}
+}
+
+// failure returns the event of a run that failed in a new way. The same failure again is no news.
+func (x *run[O, S]) failure() *Event {
+	v := x.verdict
+	if v.Outcome != Failed && v.Outcome != Stalled {
+		return nil
+	}
+
+	typ := meta.ReconcilingCondition
+	if v.Outcome == Stalled {
+		typ = meta.StalledCondition
+	}
+
+	before, after := Condition(x.original, typ), Condition(x.obj, typ)
+	if before != nil && after != nil && before.Message == after.Message && before.Reason == after.Reason {
+		return nil
+	}
+
+	return &Event{Type: corev1.EventTypeWarning, Reason: v.Reason, Message: v.Error()}
+}
+
+func (x *run[O, S]) key() types.NamespacedName { return client.ObjectKeyFromObject(x.obj) }
+
+func (x *run[O, S]) interval() time.Duration {
+	if x.kind.Interval == nil {
+		return 0
+	}
+
+	return x.kind.Interval(x.obj)
+}
+
+func (x *run[O, S]) retry() time.Duration {
+	if x.kind.Retry == nil {
+		return 0
+	}
+
+	return x.kind.Retry(x.obj)
+}
+
+func (x *run[O, S]) holdsFinalizer() bool {
+	return x.kind.Finalizer != "" && controllerutil.ContainsFinalizer(x.obj, x.kind.Finalizer)
+}
+
+// addFinalizer claims the object. The run goes on in the same pass: an edit of metadata starts no other.
+func (x *run[O, S]) addFinalizer(ctx context.Context, deleting bool) error {
+	if deleting || x.kind.Finalizer == "" || x.holdsFinalizer() {
+		return nil
+	}
+
+	return x.patchFinalizers(ctx, controllerutil.AddFinalizer)
+}
+
+func (x *run[O, S]) removeFinalizer(ctx context.Context) error {
+	err := x.patchFinalizers(ctx, controllerutil.RemoveFinalizer)
+	if err == nil || apierrors.IsNotFound(err) {
+		x.record(ctx, true)
+		x.forget(x.key())
+
+		return nil
+	}
+
+	return err
+}
+
+func (x *run[O, S]) patchFinalizers(ctx context.Context, change func(client.Object, string) bool) error {
+	after := copyOf(x.before)
+	change(after, x.kind.Finalizer)
+
+	patch := client.MergeFromWithOptions(x.before, client.MergeFromWithOptimisticLock{})
+	if err := x.options.Client.Patch(ctx, after, patch, x.kind.fieldOwner()); err != nil {
+		return fmt.Errorf("patch finalizers of %s %q: %w", x.kind.Name, x.key(), err)
+	}
+
+	x.obj.SetFinalizers(after.GetFinalizers())
+	x.obj.SetResourceVersion(after.GetResourceVersion())
+	x.before.SetFinalizers(after.GetFinalizers())
+	x.before.SetResourceVersion(after.GetResourceVersion())
+
+	return nil
+}
+
+func (r *Runner[O, S]) forget(key types.NamespacedName) {
+	r.requeue.reset(key)
+	r.options.Metrics.forget(r.kind.Name, key)
+}
+
+func copyOf[O Object](obj O) O {
+	return obj.DeepCopyObject().(O) //nolint:forcetypeassert // a deep copy has the type of what it copies
+}
+
+func conditionsOf(obj Object) []metav1.Condition {
+	if c := obj.StatusFields().Conditions; c != nil {
+		return append([]metav1.Condition(nil), *c...)
+	}
+
+	return nil
+}
