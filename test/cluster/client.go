@@ -58,7 +58,14 @@ func (c *client) do(ctx context.Context, method, url, contentType string, body i
 	return json.Unmarshal(b, into)
 }
 
-// answers probes an address.
-func (c *client) answers(url string) func(context.Context) error {
-	return func(ctx context.Context) error { return c.get(ctx, url, nil) }
+// answers probes addresses, all of which must answer.
+func (c *client) answers(urls ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, url := range urls {
+			if err := c.get(ctx, url, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }

@@ -217,7 +217,7 @@ func (c *Cluster) takeDir(dir string) error {
 	return nil
 }
 
-// run starts a program of the control plane.
+// run starts a program of the control plane, in place of an earlier run of it.
 func (c *Cluster) run(p program) (*process, error) {
 	r, err := c.spawner.run(c.file("logs"), p)
 	if err != nil {
@@ -225,12 +225,53 @@ func (c *Cluster) run(p program) (*process, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.processes = slices.DeleteFunc(c.processes, func(o *process) bool { return o.name == p.name })
+	c.Programs = slices.DeleteFunc(c.Programs, func(o Process) bool { return o.Name == p.name })
 	c.processes = append(c.processes, r)
 	c.Programs = append(c.Programs, Process{p.name, r.cmd.Process.Pid})
 	return r, nil
 }
 
+// Kill ends a program of the control plane, to see what its absence does. Only
+// the process that started the cluster can.
+func (c *Cluster) Kill(name string) error {
+	p, err := c.find(name)
+	if err != nil {
+		return err
+	}
+	return p.kill()
+}
+
+// Restart kills a program of the control plane, unless it has ended already,
+// starts it again and returns when it is ready.
+func (c *Cluster) Restart(ctx context.Context, name string) error {
+	p, err := c.find(name)
+	if err != nil {
+		return err
+	}
+	if err := p.kill(); err != nil {
+		return err
+	}
+	if err := c.runAll(ctx, p.program); err != nil {
+		return fmt.Errorf("restart %s: %w", name, err)
+	}
+	return c.save()
+}
+
+func (c *Cluster) find(name string) (*process, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.processes {
+		if p.name == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("this process runs no %q", name)
+}
+
 func (c *Cluster) save() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	b, err := json.MarshalIndent(&c.info, "", "  ")
 	if err != nil {
 		return err

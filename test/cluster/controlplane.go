@@ -59,49 +59,50 @@ func (c *Cluster) server(host string) string {
 
 // startControlPlane starts what the mode asks for and returns when it is ready.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
-	etcd, err := c.run(c.etcd())
-	if err != nil {
-		return err
-	}
-	api, err := c.run(c.apiServer())
-	if err != nil {
-		return err
-	}
+	var err error
 	if c.config, err = load(c.Kubeconfig()); err != nil {
 		return err
 	}
 	if c.client, err = newClient(c.config); err != nil {
 		return err
 	}
-	if err := etcd.ready(ctx, c.client.answers("http://"+c.local(portEtcd)+"/readyz")); err != nil {
+	if err := c.runAll(ctx, c.etcd(), c.apiServer()); err != nil || c.mode == APIServer {
 		return err
 	}
-	// The default namespace comes a moment after readiness; everyone counts on it.
-	if err := api.ready(ctx, c.client.answers("/readyz")); err != nil {
-		return err
-	}
-	if err := api.ready(ctx, c.client.answers("/api/v1/namespaces/default")); err != nil {
-		return err
-	}
-	if c.mode == APIServer {
-		return nil
-	}
-	return c.startControllers(ctx)
+	return c.runAll(ctx, c.controllers(), c.scheduler())
 }
 
-func (c *Cluster) startControllers(ctx context.Context) error {
-	controllers, err := c.run(c.controllers())
-	if err != nil {
-		return err
+// runAll starts programs together and waits until each is ready, in order.
+func (c *Cluster) runAll(ctx context.Context, programs ...program) error {
+	started := make([]*process, 0, len(programs))
+	for _, p := range programs {
+		r, err := c.run(p)
+		if err != nil {
+			return err
+		}
+		started = append(started, r)
 	}
-	scheduler, err := c.run(c.scheduler())
-	if err != nil {
-		return err
+	for _, r := range started {
+		if err := r.ready(ctx, c.probe(r.name)); err != nil {
+			return err
+		}
 	}
-	if err := controllers.ready(ctx, c.client.answers("https://"+c.local(portControllers)+"/healthz")); err != nil {
-		return err
+	return nil
+}
+
+// probe tells whether a program of the control plane is ready.
+func (c *Cluster) probe(name string) func(context.Context) error {
+	switch name {
+	case "etcd":
+		return c.client.answers("http://" + c.local(portEtcd) + "/readyz")
+	case "kube-apiserver":
+		// The default namespace, which everyone counts on, comes a moment after readiness.
+		return c.client.answers("/readyz", "/api/v1/namespaces/default")
+	case "kube-controller-manager":
+		return c.client.answers("https://" + c.local(portControllers) + "/healthz")
+	default:
+		return c.client.answers("https://" + c.local(portScheduler) + "/healthz")
 	}
-	return scheduler.ready(ctx, c.client.answers("https://"+c.local(portScheduler)+"/healthz"))
 }
 
 func (c *Cluster) local(port int) string { return "127.0.0.1:" + strconv.Itoa(c.slot.port(port)) }

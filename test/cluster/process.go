@@ -40,7 +40,7 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 
 // process is a running program of the cluster.
 type process struct {
-	name string
+	program
 	cmd  *exec.Cmd
 	log  string        // file of its output
 	done chan struct{} // closed when it has ended and err is set
@@ -66,14 +66,14 @@ func (s *spawner) run(logs string, p program) (*process, error) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = []string{"PATH=" + searchPath, "HOME=/nonexistent"}
 	cmd.SysProcAttr = detached()
-	return s.launch(p.name, file, cmd)
+	return s.launch(p, file, cmd)
 }
 
-func (s *spawner) launch(name, log string, cmd *exec.Cmd) (*process, error) {
+func (s *spawner) launch(p program, log string, cmd *exec.Cmd) (*process, error) {
 	if err := s.start(cmd); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
-	r := &process{name: name, cmd: cmd, log: log, done: make(chan struct{})}
+	r := &process{program: p, cmd: cmd, log: log, done: make(chan struct{})}
 	go func() {
 		r.err = cmd.Wait()
 		close(r.done)
