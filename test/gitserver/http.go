@@ -147,7 +147,7 @@ func (s *HTTP) handle(w http.ResponseWriter, req *http.Request) {
 		case <-s.closed:
 		}
 
-		return
+		panic(http.ErrAbortHandler) // the way to end a request without an answer
 	}
 
 	if !s.authorized(req) {
