@@ -98,3 +98,14 @@ func vacant(ctx context.Context, path string) error {
 		}
 	}
 }
+
+// Ready checks that the API server answers and, with a node, that the node takes pods.
+func (c *Cluster) Ready(ctx context.Context) error {
+	if err := c.client.get(ctx, "/readyz", nil); err != nil {
+		return err
+	}
+	if c.Mode != Node.String() {
+		return nil
+	}
+	return c.nodeReady(ctx)
+}

@@ -204,3 +204,13 @@ func (s *slot) addressesFree() bool {
 	}
 	return true
 }
+
+// Clean removes what killed clusters of the cache left behind: files, cgroups,
+// links. Every start does so too. An empty cache stands for the user's.
+func Clean(cache string) error {
+	cache, err := cacheDir(cache)
+	if err != nil {
+		return err
+	}
+	return sweep(filepath.Join(cache, "slots"))
+}

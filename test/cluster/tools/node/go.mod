@@ -1,0 +1,3 @@
+module github.com/weir-dev/weir/test/cluster/tools/node
+
+go 1.26.0
