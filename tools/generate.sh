@@ -11,10 +11,13 @@ trap 'rm -rf "$fresh"' EXIT
 go tool -modfile=tools/go.mod controller-gen \
 	object crd:maxDescLen=0 paths=./api/... "output:crd:dir=$fresh"
 
-# Replacing the directory leaves no CRD behind of a kind that is gone.
 mkdir -p config/crd/bases
-find config/crd/bases -name '*.yaml' -delete
 cp "$fresh"/*.yaml config/crd/bases/
+
+# Leave no CRD behind of a kind that is gone.
+for crd in config/crd/bases/*.yaml; do
+	[[ -e $fresh/${crd##*/} ]] || rm "$crd"
+done
 
 {
 	echo 'apiVersion: kustomize.config.k8s.io/v1beta1'

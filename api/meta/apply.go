@@ -1,5 +1,7 @@
 package meta
 
+import "cmp"
+
 // CommonMetadata is added to every object that is produced; it wins over what the object has.
 type CommonMetadata struct {
 	// Annotations to add.
@@ -154,10 +156,4 @@ type ValuesReference struct {
 const DefaultValuesKey = "values.yaml"
 
 // GetValuesKey returns ValuesKey, or DefaultValuesKey.
-func (in *ValuesReference) GetValuesKey() string {
-	if in.ValuesKey == "" {
-		return DefaultValuesKey
-	}
-
-	return in.ValuesKey
-}
+func (in *ValuesReference) GetValuesKey() string { return cmp.Or(in.ValuesKey, DefaultValuesKey) }

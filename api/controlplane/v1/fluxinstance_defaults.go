@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -88,7 +89,7 @@ func (in *FluxInstance) HasComponent(name string) bool {
 
 // GetTopology returns the topology: TopologyDistributed, unless the spec sets one.
 func (in *FluxInstance) GetTopology() string {
-	return orDefault(in.Spec.Topology, TopologyDistributed)
+	return cmp.Or(in.Spec.Topology, TopologyDistributed)
 }
 
 // GetCluster returns a copy of the cluster with every default filled in: type kubernetes, domain cluster.local,
@@ -99,11 +100,11 @@ func (in *FluxInstance) GetCluster() Cluster {
 		c = *in.Spec.Cluster.DeepCopy()
 	}
 
-	c.Type = orDefault(c.Type, ClusterTypeKubernetes)
-	c.Domain = orDefault(c.Domain, DefaultClusterDomain)
-	c.TenantDefaultServiceAccount = orDefault(c.TenantDefaultServiceAccount, DefaultTenantServiceAccount)
-	c.TenantDefaultDecryptionServiceAccount = orDefault(c.TenantDefaultDecryptionServiceAccount, DefaultTenantServiceAccount)
-	c.TenantDefaultKubeConfigServiceAccount = orDefault(c.TenantDefaultKubeConfigServiceAccount, DefaultTenantServiceAccount)
+	c.Type = cmp.Or(c.Type, ClusterTypeKubernetes)
+	c.Domain = cmp.Or(c.Domain, DefaultClusterDomain)
+	c.TenantDefaultServiceAccount = cmp.Or(c.TenantDefaultServiceAccount, DefaultTenantServiceAccount)
+	c.TenantDefaultDecryptionServiceAccount = cmp.Or(c.TenantDefaultDecryptionServiceAccount, DefaultTenantServiceAccount)
+	c.TenantDefaultKubeConfigServiceAccount = cmp.Or(c.TenantDefaultKubeConfigServiceAccount, DefaultTenantServiceAccount)
 
 	networkPolicy := c.GetNetworkPolicy()
 	c.NetworkPolicy = &networkPolicy
@@ -112,9 +113,7 @@ func (in *FluxInstance) GetCluster() Cluster {
 }
 
 // GetNetworkPolicy tells whether NetworkPolicies are wanted, which they are unless the spec says no.
-func (in *Cluster) GetNetworkPolicy() bool {
-	return in == nil || in.NetworkPolicy == nil || *in.NetworkPolicy
-}
+func (in Cluster) GetNetworkPolicy() bool { return in.NetworkPolicy == nil || *in.NetworkPolicy }
 
 // GetWait tells whether to wait for the applied objects, which is so unless the spec says no.
 func (in *FluxInstance) GetWait() bool { return in.Spec.Wait == nil || *in.Spec.Wait }
@@ -131,7 +130,7 @@ func (in *FluxInstance) GetSyncName() string {
 		return ""
 	}
 
-	return orDefault(in.Spec.Sync.Name, in.Namespace)
+	return cmp.Or(in.Spec.Sync.Name, in.Namespace)
 }
 
 // GetInterval returns the interval of the source: DefaultSyncInterval, unless the spec sets one.
@@ -144,10 +143,10 @@ func (in *Sync) GetInterval() time.Duration {
 }
 
 // GetKey returns the key of the label that assigns objects to shards: meta.ShardKeyLabel, unless the spec sets one.
-func (in *Sharding) GetKey() string { return orDefault(in.Key, meta.ShardKeyLabel) }
+func (in *Sharding) GetKey() string { return cmp.Or(in.Key, meta.ShardKeyLabel) }
 
 // GetStorage returns the storage of the shards: ShardStorageEphemeral, unless the spec sets one.
-func (in *Sharding) GetStorage() string { return orDefault(in.Storage, ShardStorageEphemeral) }
+func (in *Sharding) GetStorage() string { return cmp.Or(in.Storage, ShardStorageEphemeral) }
 
 // GetInterval returns the interval between reconciles: ReconcileEveryAnnotation, or DefaultInstanceInterval.
 func (in *FluxInstance) GetInterval() time.Duration {
@@ -163,12 +162,4 @@ func (in *FluxInstance) GetArtifactInterval() time.Duration {
 // GetTimeout returns the timeout of waits: ReconcileTimeoutAnnotation, or DefaultTimeout.
 func (in *FluxInstance) GetTimeout() time.Duration {
 	return durationFrom(in.Annotations, ReconcileTimeoutAnnotation, DefaultTimeout)
-}
-
-func orDefault(set, byDefault string) string {
-	if set == "" {
-		return byDefault
-	}
-
-	return set
 }

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -267,5 +268,5 @@ func (in *ResourceSet) GetInputStrategy() string {
 		return InputStrategyFlatten
 	}
 
-	return orDefault(in.Spec.InputStrategy.Name, InputStrategyFlatten)
+	return cmp.Or(in.Spec.InputStrategy.Name, InputStrategyFlatten)
 }

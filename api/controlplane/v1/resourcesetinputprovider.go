@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -302,4 +303,4 @@ func (in *ResourceSetInputProvider) GetLimit() int {
 }
 
 // GetTimeZone returns the time zone of Cron: DefaultTimeZone, unless one is set.
-func (in *Schedule) GetTimeZone() string { return orDefault(in.TimeZone, DefaultTimeZone) }
+func (in *Schedule) GetTimeZone() string { return cmp.Or(in.TimeZone, DefaultTimeZone) }

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -341,18 +342,10 @@ func (in *Kustomization) GetRetryInterval() time.Duration {
 
 // GetDeletionPolicy returns the deletion policy: DeletionPolicyMirrorPrune, unless the spec sets one.
 func (in *Kustomization) GetDeletionPolicy() string {
-	if in.Spec.DeletionPolicy == "" {
-		return DeletionPolicyMirrorPrune
-	}
-
-	return in.Spec.DeletionPolicy
+	return cmp.Or(in.Spec.DeletionPolicy, DeletionPolicyMirrorPrune)
 }
 
 // GetSubstituteStrategy returns when to substitute: SubstituteWithVariables, unless the spec says otherwise.
 func (in *PostBuild) GetSubstituteStrategy() string {
-	if in.SubstituteStrategy == "" {
-		return SubstituteWithVariables
-	}
-
-	return in.SubstituteStrategy
+	return cmp.Or(in.SubstituteStrategy, SubstituteWithVariables)
 }

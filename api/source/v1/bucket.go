@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -197,4 +198,4 @@ func (in *Bucket) GetArtifact() *meta.Artifact { return in.Status.Artifact }
 func (in *Bucket) GetTimeout() time.Duration { return timeout(in.Spec.Timeout) }
 
 // GetProvider returns the provider of the storage, generic unless the spec sets one.
-func (in *Bucket) GetProvider() string { return provider(in.Spec.Provider) }
+func (in *Bucket) GetProvider() string { return cmp.Or(in.Spec.Provider, meta.ProviderGeneric) }

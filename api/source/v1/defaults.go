@@ -4,8 +4,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/weir-dev/weir/api/meta"
 )
 
 func timeout(set *metav1.Duration) time.Duration {
@@ -14,12 +12,4 @@ func timeout(set *metav1.Duration) time.Duration {
 	}
 
 	return set.Duration
-}
-
-func provider(set string) string {
-	if set == "" {
-		return meta.ProviderGeneric
-	}
-
-	return set
 }

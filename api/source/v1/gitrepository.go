@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -251,7 +252,7 @@ func (in *GitRepository) GetArtifact() *meta.Artifact { return in.Status.Artifac
 func (in *GitRepository) GetTimeout() time.Duration { return timeout(in.Spec.Timeout) }
 
 // GetProvider returns the provider of the credentials, generic unless the spec sets one.
-func (in *GitRepository) GetProvider() string { return provider(in.Spec.Provider) }
+func (in *GitRepository) GetProvider() string { return cmp.Or(in.Spec.Provider, meta.ProviderGeneric) }
 
 // GetMode returns what has to be signed: GitVerifyHEAD, GitVerifyTag or GitVerifyTagAndHEAD.
 func (in *GitRepositoryVerification) GetMode() string {
@@ -278,9 +279,5 @@ func (in *GitRepositoryVerification) VerifiesTag() bool {
 
 // GetToPath returns the directory to copy to: the name of the included GitRepository, unless it is set.
 func (in *GitRepositoryInclude) GetToPath() string {
-	if in.ToPath == "" {
-		return in.GitRepositoryRef.Name
-	}
-
-	return in.ToPath
+	return cmp.Or(in.ToPath, in.GitRepositoryRef.Name)
 }

@@ -1,6 +1,8 @@
 package v1
 
 import (
+	"cmp"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -174,19 +176,9 @@ func (in *HelmChart) Suspended() bool { return in.Spec.Suspend }
 func (in *HelmChart) GetArtifact() *meta.Artifact { return in.Status.Artifact }
 
 // GetVersion returns the version or range: AnyChartVersion, unless the spec sets one.
-func (in *HelmChart) GetVersion() string {
-	if in.Spec.Version == "" {
-		return AnyChartVersion
-	}
-
-	return in.Spec.Version
-}
+func (in *HelmChart) GetVersion() string { return cmp.Or(in.Spec.Version, AnyChartVersion) }
 
 // GetReconcileStrategy returns what makes a new artifact: ReconcileStrategyChartVersion, unless the spec says otherwise.
 func (in *HelmChart) GetReconcileStrategy() string {
-	if in.Spec.ReconcileStrategy == "" {
-		return ReconcileStrategyChartVersion
-	}
-
-	return in.Spec.ReconcileStrategy
+	return cmp.Or(in.Spec.ReconcileStrategy, ReconcileStrategyChartVersion)
 }

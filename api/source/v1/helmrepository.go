@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -164,7 +165,7 @@ func (in *HelmRepository) GetInterval() time.Duration {
 func (in *HelmRepository) GetTimeout() time.Duration { return timeout(in.Spec.Timeout) }
 
 // GetProvider returns the provider of the credentials, generic unless the spec sets one.
-func (in *HelmRepository) GetProvider() string { return provider(in.Spec.Provider) }
+func (in *HelmRepository) GetProvider() string { return cmp.Or(in.Spec.Provider, meta.ProviderGeneric) }
 
 // IsOCI tells whether the repository is a registry.
 func (in *HelmRepository) IsOCI() bool { return in.Spec.Type == HelmRepositoryTypeOCI }

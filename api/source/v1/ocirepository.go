@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -259,7 +260,7 @@ func (in *OCIRepository) GetArtifact() *meta.Artifact { return in.Status.Artifac
 func (in *OCIRepository) GetTimeout() time.Duration { return timeout(in.Spec.Timeout) }
 
 // GetProvider returns the provider of the credentials, generic unless the spec sets one.
-func (in *OCIRepository) GetProvider() string { return provider(in.Spec.Provider) }
+func (in *OCIRepository) GetProvider() string { return cmp.Or(in.Spec.Provider, meta.ProviderGeneric) }
 
 // GetLayerMediaType returns the media type of the layer to use; the first layer is meant if it is empty.
 func (in *OCIRepository) GetLayerMediaType() string {
@@ -272,9 +273,9 @@ func (in *OCIRepository) GetLayerMediaType() string {
 
 // GetLayerOperation returns what is done with the layer: OCILayerExtract, unless the spec says OCILayerCopy.
 func (in *OCIRepository) GetLayerOperation() string {
-	if in.Spec.LayerSelector == nil || in.Spec.LayerSelector.Operation == "" {
+	if in.Spec.LayerSelector == nil {
 		return OCILayerExtract
 	}
 
-	return in.Spec.LayerSelector.Operation
+	return cmp.Or(in.Spec.LayerSelector.Operation, OCILayerExtract)
 }

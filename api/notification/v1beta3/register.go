@@ -1,0 +1,31 @@
+package v1beta3
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Group is the API group of this package.
+const Group = "notification.toolkit.fluxcd.io"
+
+var (
+	// GroupVersion is the API group and version of this package.
+	GroupVersion = schema.GroupVersion{Group: Group, Version: "v1beta3"}
+
+	// SchemeBuilder adds the kinds of this package to a scheme.
+	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
+
+	// AddToScheme adds the kinds of this package to a scheme.
+	AddToScheme = SchemeBuilder.AddToScheme
+)
+
+func addKnownTypes(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(GroupVersion,
+		&Alert{}, &AlertList{},
+		&Provider{}, &ProviderList{},
+	)
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+
+	return nil
+}
