@@ -1,0 +1,112 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+)
+
+// ErrNoIdentity says that a client was asked for that would act as a service account without namespace or name. It
+// is never answered with the process's own rights instead.
+var ErrNoIdentity = errors.New("a service account has a namespace and a name")
+
+// Options of a Factory. The zero value is usable.
+type Options struct {
+	// UserAgent is sent with each request. Empty stands for client-go's default.
+	UserAgent string
+	// Transport wraps what carries the requests of all clients: it sees each HTTP exchange, retries and watches
+	// included.
+	Transport func(http.RoundTripper) http.RoundTripper
+	// Clock tells the age of what is cached. Nil stands for the machine's.
+	Clock clock.PassiveClock
+	// MaxInFlight is how far the number of concurrent requests may grow. Watches do not count. Zero stands for 128.
+	MaxInFlight int
+}
+
+// Factory makes the clients of one cluster. Its methods may be called concurrently.
+type Factory struct {
+	rest    *rest.RESTClient
+	limiter *limiter
+	kinds   *kinds
+	timeout time.Duration // of a request, zero for none
+	own     *Client
+
+	mu sync.Mutex
+	as map[string]*Client // by user name
+}
+
+// New makes the factory of the cluster that the configuration leads to. It sends no request. The configuration is
+// copied. Its rate limits are not used: the API server's priority and fairness decides, and the limiter follows it.
+func New(config *rest.Config, o Options) (*Factory, error) {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	limiter := newLimiter(o.MaxInFlight, o.Clock)
+	cfg := rest.CopyConfig(config)
+	cfg.QPS, cfg.Burst, cfg.RateLimiter = -1, 0, nil
+	cfg.GroupVersion = &schema.GroupVersion{}
+	cfg.APIPath = "/apis"
+	cfg.Timeout = 0 // would end watches
+	cfg.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	cfg.AcceptContentTypes, cfg.ContentType = "application/json", "application/json"
+	cfg.DisableCompression = true // compressing costs the API server more than it saves the network
+	cfg.WarningHandler, cfg.WarningHandlerWithContext = nil, rest.NoWarnings{}
+	if o.UserAgent != "" {
+		cfg.UserAgent = o.UserAgent
+	}
+	cfg.Wrap(limiter.observe)
+	if o.Transport != nil {
+		cfg.Wrap(o.Transport)
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make transport for %q: %w", cfg.Host, err)
+	}
+	r, err := rest.RESTClientForConfigAndClient(cfg, client)
+	if err != nil {
+		return nil, fmt.Errorf("make client for %q: %w", cfg.Host, err)
+	}
+	d, err := discovery.NewDiscoveryClientForConfigAndClient(cfg, client)
+	if err != nil {
+		return nil, fmt.Errorf("make discovery client for %q: %w", cfg.Host, err)
+	}
+	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout, as: map[string]*Client{}}
+	f.kinds = newKinds(d.GroupsAndMaybeResourcesWithContext, o.Clock)
+	f.own = &Client{factory: f}
+	return f, nil
+}
+
+// Own returns the client that acts as the process itself.
+func (f *Factory) Own() *Client { return f.own }
+
+// As returns the client that acts as the service account. Clients are kept and cost little. The error is
+// ErrNoIdentity when one of the two names is empty.
+func (f *Factory) As(namespace, name string) (*Client, error) {
+	if namespace == "" || name == "" {
+		return nil, fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
+	}
+	user := "system:serviceaccount:" + namespace + ":" + name
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.as[user]
+	if !ok {
+		c = &Client{factory: f, identity: user}
+		f.as[user] = c
+	}
+	return c, nil
+}
+
+// Learn takes over what an established CustomResourceDefinition serves, so that its kinds need no discovery.
+func (f *Factory) Learn(definition *unstructured.Unstructured) { f.kinds.learn(definition) }
+
+// Invalidate makes the next look-up of an unknown kind ask the API server again, however recently it was asked.
+func (f *Factory) Invalidate() { f.kinds.invalidate() }

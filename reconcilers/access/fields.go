@@ -1,0 +1,152 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+)
+
+// errJSON says that what should be JSON is cut off or something else. The position is added where it is known.
+var errJSON = errors.New("not the expected JSON")
+
+// EachField calls fn with the key and the value of each field of a JSON object, both as they stand in raw: keys
+// without quotes and with their escapes, values whole. It goes as deep as it must to find the end of a value and
+// decodes nothing, which makes it the cheap way to pick a few fields out of a large object. Values are not validated.
+func EachField(raw []byte, fn func(key, value []byte) error) error {
+	i := space(raw, 0)
+	if i >= len(raw) || raw[i] != '{' {
+		return fmt.Errorf("no object at byte %d: %w", i, errJSON)
+	}
+	for i = space(raw, i+1); i < len(raw) && raw[i] != '}'; {
+		end := value(raw, i)
+		if end < 0 || raw[i] != '"' {
+			return fmt.Errorf("no key at byte %d: %w", i, errJSON)
+		}
+		key := raw[i+1 : end-1]
+		if i = space(raw, end); i >= len(raw) || raw[i] != ':' {
+			return fmt.Errorf("no colon at byte %d: %w", i, errJSON)
+		}
+		i = space(raw, i+1)
+		if end = value(raw, i); end < 0 {
+			return fmt.Errorf("no value at byte %d: %w", i, errJSON)
+		}
+		if err := fn(key, raw[i:end]); err != nil {
+			return err
+		}
+		if i = comma(raw, end); i < 0 {
+			break
+		}
+	}
+	return closed(raw, i)
+}
+
+// EachElement calls fn with each element of a JSON array, as EachField does with the fields of an object.
+func EachElement(raw []byte, fn func(value []byte) error) error {
+	i := space(raw, 0)
+	if i >= len(raw) || raw[i] != '[' {
+		return fmt.Errorf("no array at byte %d: %w", i, errJSON)
+	}
+	for i = space(raw, i+1); i < len(raw) && raw[i] != ']'; {
+		end := value(raw, i)
+		if end < 0 {
+			return fmt.Errorf("no value at byte %d: %w", i, errJSON)
+		}
+		if err := fn(raw[i:end]); err != nil {
+			return err
+		}
+		if i = comma(raw, end); i < 0 {
+			break
+		}
+	}
+	return closed(raw, i)
+}
+
+func closed(raw []byte, i int) error {
+	if i < 0 || i >= len(raw) {
+		return fmt.Errorf("no end: %w", errJSON)
+	}
+	return nil
+}
+
+// comma returns where the next entry begins, or the closing bracket stands; -1 if neither follows.
+func comma(raw []byte, i int) int {
+	i = space(raw, i)
+	if i >= len(raw) {
+		return -1
+	}
+	switch raw[i] {
+	case ',':
+		return space(raw, i+1)
+	case '}', ']':
+		return i
+	}
+	return -1
+}
+
+func space(raw []byte, i int) int {
+	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\n' || raw[i] == '\t' || raw[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// value returns where the value that begins at i ends, or -1.
+func value(raw []byte, i int) int {
+	if i >= len(raw) {
+		return -1
+	}
+	switch raw[i] {
+	case '"':
+		return quoted(raw, i)
+	case '{', '[':
+		return nested(raw, i)
+	}
+	start := i
+	for i < len(raw) && !isEnd(raw[i]) {
+		i++
+	}
+	if i == start {
+		return -1
+	}
+	return i
+}
+
+func isEnd(b byte) bool {
+	switch b {
+	case ',', '}', ']', ':', ' ', '\n', '\t', '\r', '"', '{', '[':
+		return true
+	}
+	return false
+}
+
+func quoted(raw []byte, i int) int {
+	for i++; i < len(raw); i++ {
+		switch raw[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+func nested(raw []byte, i int) int {
+	depth := 0
+	for i < len(raw) {
+		switch raw[i] {
+		case '"':
+			if i = quoted(raw, i); i < 0 {
+				return -1
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+		i++
+	}
+	return -1
+}
