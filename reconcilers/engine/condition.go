@@ -10,8 +10,11 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 )
 
-// maxMessage is the longest message of a condition, in bytes, that the API server takes.
-const maxMessage = 32768
+// The longest message and reason of a condition that the API server takes. It counts characters, we count bytes.
+const (
+	maxMessage = 32768
+	maxReason  = 1024
+)
 
 // Condition returns the condition of the type, or nil. What it points at must not be changed: use Set.
 func Condition(obj Object, typ string) *metav1.Condition {
@@ -31,15 +34,16 @@ func IsTrue(obj Object, typ string) bool {
 
 // Set writes a condition, with the generation of the object. Its transition time is taken anew when its status, reason or
 // message changed; setting what is there already changes nothing. The time is set by the runner when it patches.
+//
+// A reason or message that the API server would refuse, or would not give back as it is, is mended: it must not cost the
+// object its whole status.
 func Set(obj Object, typ string, status metav1.ConditionStatus, reason, message string) {
 	conditions := obj.StatusFields().Conditions
 	if conditions == nil {
 		return
 	}
 
-	if len(message) > maxMessage {
-		message = truncate(message, maxMessage)
-	}
+	reason, message = mendReason(reason), truncate(strings.ToValidUTF8(message, "\uFFFD"), maxMessage)
 
 	want := metav1.Condition{
 		Type: typ, Status: status, Reason: reason, Message: message,
@@ -73,9 +77,10 @@ func Unset(obj Object, types ...string) {
 	})
 }
 
-// settle gives new conditions their transition time and brings all into the order that clients rely on: Stalled,
-// Reconciling, Ready, then the highest observed generation first, then by type. A condition that is the same as before
-// the run keeps its time, even if it was removed and set again in between.
+// settle gives changed conditions their transition time and brings all into the order that clients rely on: Stalled,
+// Reconciling, Ready, then the highest observed generation first, then by type. Changed means other than before, which is
+// what the API server shows: a condition that was removed and set again keeps its time, and one that comes back after a
+// progress message took its place does not.
 func settle(obj Object, before []metav1.Condition, now metav1.Time) {
 	fields := obj.StatusFields()
 	if fields.Conditions == nil {
@@ -87,14 +92,8 @@ func settle(obj Object, before []metav1.Condition, now metav1.Time) {
 		if old := apimeta.FindStatusCondition(before, c.Type); old != nil &&
 			old.Status == c.Status && old.Reason == c.Reason && old.Message == c.Message {
 			c.LastTransitionTime = old.LastTransitionTime
-		}
-
-		if c.LastTransitionTime.IsZero() {
+		} else {
 			c.LastTransitionTime = now
-		}
-
-		if c.Reason == "" { // the API requires one
-			c.Reason = meta.ProgressingReason
 		}
 	}
 
@@ -124,6 +123,26 @@ func rank(typ string) int {
 
 	return 3
 }
+
+// mendReason makes a reason that matches ^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$, and leaves one that does as it is.
+func mendReason(reason string) string {
+	reason = strings.Map(func(r rune) rune {
+		if isLetter(r) || '0' <= r && r <= '9' || strings.ContainsRune("_,:", r) {
+			return r
+		}
+
+		return -1
+	}, reason)
+	reason = strings.TrimLeftFunc(reason[:min(len(reason), maxReason)], func(r rune) bool { return !isLetter(r) })
+
+	if reason = strings.TrimRight(reason, ",:"); reason == "" {
+		return meta.ProgressingReason
+	}
+
+	return reason
+}
+
+func isLetter(r rune) bool { return 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' }
 
 // truncate cuts s to at most n bytes at a rune boundary and marks the cut.
 func truncate(s string, n int) string {

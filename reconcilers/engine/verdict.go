@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"time"
+
+	"github.com/weir-dev/weir/api/meta"
 )
 
 // Outcome is what a run came to.
@@ -99,9 +102,7 @@ func verdictOf(err error, reason string) *Verdict {
 		}
 	}
 
-	if v.Reason == "" {
-		v.Reason = reason
-	}
+	v.Reason = cmp.Or(v.Reason, reason, meta.FailedReason)
 
 	return v
 }
