@@ -77,6 +77,7 @@ type run[O Object, S any] struct {
 	progress *progress
 	events   *emitted
 	verdict  *Verdict
+	gone     bool // there is nothing left to do for the object, now or later
 }
 
 // Reconcile runs the object once. It returns an error only when the API server could not be read or written.
@@ -95,19 +96,19 @@ func (r *Runner[O, S]) Reconcile(ctx context.Context, req reconcile.Request) (re
 	x := &run[O, S]{Runner: r, obj: obj, started: r.options.Now(), events: &emitted{}}
 	x.original, x.before = copyOf(obj), copyOf(obj)
 
-	defer func() {
-		r.options.Metrics.observe(r.kind.Name, obj, r.options.Now().Sub(x.started))
-	}()
-
 	result, err := x.do(ctx)
+	r.options.Metrics.observe(r.kind.Name, obj, r.options.Now().Sub(x.started))
+
 	switch {
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && !obj.GetDeletionTimestamp().IsZero():
-		// Somebody else wrote first, or the object is gone: the event of that write is on its way.
+	case apierrors.IsConflict(err):
+		// Somebody else wrote first: the event of that write is on its way.
 		return reconcile.Result{RequeueAfter: r.options.MinRetryDelay, Priority: priority(Changed)}, nil
 	case apierrors.IsNotFound(err):
-		r.forget(req.NamespacedName)
+		x.gone, err = true, nil
+	}
 
-		return reconcile.Result{}, nil
+	if x.gone {
+		r.forget(req.NamespacedName)
 	}
 
 	return result, err
@@ -116,6 +117,8 @@ func (r *Runner[O, S]) Reconcile(ctx context.Context, req reconcile.Request) (re
 func (x *run[O, S]) do(ctx context.Context) (reconcile.Result, error) {
 	deleting := !x.obj.GetDeletionTimestamp().IsZero()
 	if deleting && !x.holdsFinalizer() {
+		x.gone = true
+
 		return reconcile.Result{}, nil
 	}
 
@@ -407,7 +410,7 @@ func (x *run[O, S]) removeFinalizer(ctx context.Context) error {
 	err := x.patchFinalizers(ctx, controllerutil.RemoveFinalizer)
 	if err == nil || apierrors.IsNotFound(err) {
 		x.record(ctx, true)
-		x.forget(x.key())
+		x.gone = true
 
 		return nil
 	}
