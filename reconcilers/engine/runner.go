@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -294,8 +295,8 @@ func (x *run[O, S]) writeStatus(ctx context.Context, want O) error {
 		return fmt.Errorf("compute status patch of %s %q: %w", x.kind.Name, x.key(), err)
 	}
 
-	if string(data) == "{}" {
-		return nil
+	if data, err = statusOnly(data); err != nil || data == nil {
+		return err
 	}
 
 	answer := copyOf(want)
@@ -308,6 +309,22 @@ func (x *run[O, S]) writeStatus(ctx context.Context, want O) error {
 	x.before = want
 
 	return nil
+}
+
+// statusOnly returns the part of a merge patch that is about the status, or nil if it has none.
+func statusOnly(patch []byte) ([]byte, error) {
+	var part struct {
+		Status json.RawMessage `json:"status,omitempty"`
+	}
+	if err := json.Unmarshal(patch, &part); err != nil {
+		return nil, fmt.Errorf("read status patch: %w", err)
+	}
+
+	if part.Status == nil {
+		return nil, nil
+	}
+
+	return json.Marshal(part)
 }
 
 // progressWriter returns a function that writes a progress message while the steps run. It works on a copy: the steps own
