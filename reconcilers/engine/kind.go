@@ -30,7 +30,7 @@ type Step[O Object, S any] struct {
 	Reason string
 
 	// Condition optionally names an abnormal-true condition type, such as FetchFailed: it is set to True with the
-	// reason and message of the error when the step fails or stalls, and removed when the step succeeds.
+	// reason and message of the error when the step fails, stalls or waits, and removed when the step succeeds.
 	Condition string
 
 	// Run does the act. It may change the status of the object and the scope, in memory. Its error is its verdict: nil,

@@ -19,7 +19,9 @@ type Recorder interface {
 type RecorderFunc func(obj Object, kind, controller string, e Event)
 
 // Record implements Recorder.
-func (f RecorderFunc) Record(obj Object, kind, controller string, e Event) { f(obj, kind, controller, e) }
+func (f RecorderFunc) Record(obj Object, kind, controller string, e Event) {
+	f(obj, kind, controller, e)
+}
 
 // ClusterEvents writes an event to the Kubernetes API. The recorders of client-go's events package have this method.
 type ClusterEvents interface {

@@ -66,7 +66,12 @@ func (r *requeue) next(key types.NamespacedName, v *Verdict, interval, retry, to
 
 		return reconcile.Result{RequeueAfter: max(r.jittered(interval)-took, time.Millisecond), Priority: priority(Periodic)}
 	case Blocked, Awaiting:
-		return reconcile.Result{RequeueAfter: max(v.After, time.Millisecond), Priority: priority(Retry)}
+		after := v.After
+		if after <= 0 {
+			after = r.min
+		}
+
+		return reconcile.Result{RequeueAfter: after, Priority: priority(Retry)}
 	case Failed:
 		delay := r.backOff(key)
 		if retry > 0 {

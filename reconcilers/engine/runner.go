@@ -203,8 +203,9 @@ func (x *run[O, S]) step(ctx context.Context, s Step[O, S]) (v *Verdict) {
 // finish turns the verdict into conditions, one patch, events and the time of the next run.
 func (x *run[O, S]) finish(ctx context.Context, deleting bool) (reconcile.Result, error) {
 	if ctx.Err() != nil && x.verdict.Outcome != Succeeded {
-		// The process is going down: what failed because of that says nothing about the object.
-		return reconcile.Result{}, nil
+		// The process is going down, or the run took longer than it may: what failed because of that says nothing about
+		// the object, and nothing can be written. It has to run again.
+		return reconcile.Result{RequeueAfter: x.options.MinRetryDelay, Priority: priority(Retry)}, nil
 	}
 
 	x.conclude()
@@ -242,8 +243,8 @@ func (x *run[O, S]) conclude() {
 		Set(obj, meta.ReadyCondition, status, reason, message)
 	}
 
-	if x.verdict.Outcome == Succeeded && status == metav1.ConditionFalse {
-		// All steps are content and a condition is not: that is a failure to try again.
+	if x.verdict.Outcome == Succeeded && status != "" && status != metav1.ConditionTrue {
+		// All steps are content and a condition is not, or no condition tells of success: that is a failure to try again.
 		x.verdict = &Verdict{Outcome: Failed, Reason: reason, Err: errors.New(message)}
 		Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, message)
 	}

@@ -41,7 +41,8 @@ type Verdict struct {
 	// Reason of the conditions. Empty means the reason of the step.
 	Reason string
 
-	// After is when to run again at the latest, if nothing wakes the object before.
+	// After is when to run again at the latest, if nothing wakes the object before. Zero or less means
+	// Options.MinRetryDelay.
 	After time.Duration
 
 	// Err is the cause. For Awaiting it says what is awaited.
