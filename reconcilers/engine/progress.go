@@ -53,12 +53,14 @@ func (e *emitted) take() []Event {
 	return list
 }
 
-// progress writes the latest message when the run has lasted for a while, and not more often than that.
+// progress writes the latest message when the run has lasted for a while, and not more often than that. A step that says
+// what it does never waits for a write of what it said before.
 type progress struct {
 	every time.Duration
 	write func(message string)
 
-	mu      sync.Mutex
+	writing sync.Mutex // held during a write, so that stop can wait for it
+	mu      sync.Mutex // guards the fields below, and is never held during a write
 	timer   *time.Timer
 	message string
 	written string
@@ -82,27 +84,43 @@ func (p *progress) set(message string) {
 	p.message = message
 }
 
-// tick writes under the lock, so that stop waits for a write on its way.
 func (p *progress) tick() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+
+	if message := p.next(); message != "" {
+		p.write(message)
+	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	if p.stopped {
-		return
+	if !p.stopped {
+		p.timer.Reset(p.every)
 	}
-
-	if p.message != p.written {
-		p.written = p.message
-		p.write(p.message)
-	}
-
-	p.timer.Reset(p.every)
 }
 
-func (p *progress) stop() {
+// next returns the message to write, or nothing if there is none.
+func (p *progress) next() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
+	if p.stopped || p.message == p.written {
+		return ""
+	}
+
+	p.written = p.message
+
+	return p.message
+}
+
+// stop returns when no write is on its way, and none will be.
+func (p *progress) stop() {
+	p.mu.Lock()
 	p.stopped = true
 	p.timer.Stop()
+	p.mu.Unlock()
+
+	p.writing.Lock()
+	defer p.writing.Unlock()
 }
