@@ -28,8 +28,11 @@ type ClusterEvents interface {
 	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
 }
 
-// maxNote is the longest note of an events.k8s.io/v1 Event, in bytes.
-const maxNote = 1024
+// The longest note and reason of an events.k8s.io/v1 Event, in bytes.
+const (
+	maxNote        = 1024
+	maxEventReason = 128
+)
 
 // Recorders records every event in the cluster, and those above trace severity at the notification controller too.
 type Recorders struct {
@@ -58,7 +61,8 @@ func (r Recorders) Record(obj Object, kind, controller string, e Event) {
 			related = e.Related
 		}
 
-		r.Cluster(controller).Eventf(&ref, related, e.Type, e.Reason, e.Action, "%s", truncate(e.Message, maxNote))
+		r.Cluster(controller).Eventf(&ref, related, e.Type, e.Reason, e.Action, "%s",
+			truncate(strings.ToValidUTF8(e.Message, "\uFFFD"), maxNote))
 	}
 
 	if r.Sink != nil && (e.Severity != meta.EventSeverityTrace || e.Type == corev1.EventTypeWarning) {
@@ -78,6 +82,9 @@ func complete(obj Object, e Event) Event {
 			e.Severity = meta.EventSeverityError
 		}
 	}
+
+	e.Reason = mendReason(e.Reason)
+	e.Reason = e.Reason[:min(len(e.Reason), maxEventReason)]
 
 	if e.Action == "" {
 		e.Action = "Reconcile"

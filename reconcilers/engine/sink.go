@@ -23,14 +23,22 @@ const (
 )
 
 // Sink sends events to the notification controller, one after the other and without ever holding up a reconcile: what does
-// not fit into its queue is dropped. An address that does not answer is left alone for a while.
+// not fit into its queue is dropped. An address that does not answer is left alone for a while; an event that it refuses is
+// dropped alone.
 type Sink struct {
 	address  string
 	instance string
 	client   *http.Client
-	queue    chan Notification
+	queue    chan queued
+	backOff  time.Duration
 	now      func() time.Time
 	quiet    time.Time // until then, nothing is sent
+}
+
+// queued is a notification and when it was made.
+type queued struct {
+	Notification
+	at time.Time
 }
 
 // NewSink returns a sink for the events endpoint at the address. The instance is the name of this process, such as that of
@@ -38,16 +46,17 @@ type Sink struct {
 func NewSink(address, instance string) *Sink {
 	return &Sink{
 		address: address, instance: instance,
-		client: &http.Client{Timeout: sinkTimeout},
-		queue:  make(chan Notification, sinkQueue),
-		now:    time.Now,
+		client:  &http.Client{Timeout: sinkTimeout},
+		queue:   make(chan queued, sinkQueue),
+		backOff: sinkBackOff,
+		now:     time.Now,
 	}
 }
 
 // Send queues an event.
 func (s *Sink) Send(n Notification) {
 	select {
-	case s.queue <- n:
+	case s.queue <- queued{n, s.now()}:
 	default:
 	}
 }
@@ -67,7 +76,7 @@ func (s *Sink) Start(ctx context.Context) error {
 	}
 }
 
-func (s *Sink) deliver(ctx context.Context, n Notification) {
+func (s *Sink) deliver(ctx context.Context, n queued) {
 	if s.now().Before(s.quiet) {
 		return
 	}
@@ -77,17 +86,24 @@ func (s *Sink) deliver(ctx context.Context, n Notification) {
 		return
 	}
 
-	delay := sinkBackOff
+	log := logf.FromContext(ctx).WithName("events").WithValues("address", s.address)
+	delay := s.backOff
+
 	for attempt := 1; ; attempt++ {
 		again, err := s.post(ctx, body)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
 
-		if !again || attempt == sinkAttempts {
+		if !again {
+			log.Info("Event was refused", "error", err.Error(), "reason", n.Event.Reason)
+
+			return
+		}
+
+		if attempt == sinkAttempts {
 			s.quiet = s.now().Add(sinkQuiet)
-			logf.FromContext(ctx).WithName("events").Info("Events are not taken, dropping them for a while",
-				"address", s.address, "error", err.Error(), "for", sinkQuiet.String())
+			log.Info("Events are not taken, dropping them for a while", "error", err.Error(), "for", sinkQuiet.String())
 
 			return
 		}
@@ -140,9 +156,9 @@ type wireEvent struct {
 	ReportingInstance   string                 `json:"reportingInstance,omitempty"`
 }
 
-func (s *Sink) payload(n Notification) wireEvent {
+func (s *Sink) payload(n queued) wireEvent {
 	return wireEvent{
-		InvolvedObject: n.Object, Severity: n.Event.Severity, Timestamp: s.now().UTC().Format(time.RFC3339),
+		InvolvedObject: n.Object, Severity: n.Event.Severity, Timestamp: n.at.UTC().Format(time.RFC3339),
 		Message: strings.TrimSpace(n.Event.Message), Reason: n.Event.Reason, Metadata: n.Event.Metadata,
 		ReportingController: n.Controller, ReportingInstance: s.instance,
 	}
