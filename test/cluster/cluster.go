@@ -67,12 +67,11 @@ type Process struct {
 // Cluster is a running Kubernetes. Start makes one, Open finds one that another
 // process runs. Its methods may be called concurrently.
 type Cluster struct {
-	info
+	info   info
 	config *rest.Config
 	client *client
 
 	// What only the process that runs the cluster has.
-	mode     Mode
 	audit    bool
 	keep     bool
 	made     bool
@@ -93,15 +92,15 @@ type Cluster struct {
 
 // info is what others may know of a cluster: the contents of cluster.json.
 type info struct {
-	Supervisor   int // process that runs the cluster
-	Folder       string
-	Mode         string
-	Kubernetes   string
-	Host         string
-	RegistryHost string
-	PodRange     string
-	ServiceRange string
-	Programs     []Process
+	Supervisor int // process that runs the cluster
+	Dir        string
+	Mode       Mode
+	Kubernetes string // version
+	HostIP     string
+	Registry   string
+	Pods       string // ranges of addresses
+	Services   string
+	Processes  []Process
 }
 
 // Start runs a cluster in this process and returns when everything is ready. The
@@ -127,8 +126,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		defer cancel()
 	}
 	c := &Cluster{
-		mode: o.Mode, audit: o.Audit, keep: o.Keep, extra: o.APIServerArgs, log: o.Log, tools: tools,
-		info: info{Supervisor: os.Getpid(), Mode: o.Mode.String(), Kubernetes: kubernetesVersion},
+		audit: o.Audit, keep: o.Keep, extra: o.APIServerArgs, log: o.Log, tools: tools,
+		info: info{Supervisor: os.Getpid(), Mode: o.Mode, Kubernetes: kubernetesVersion},
 	}
 	c.stop = sync.OnceValue(c.shutdown)
 	if err := c.start(ctx, o); err != nil {
@@ -141,9 +140,9 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if err := c.reserve(o); err != nil {
 		return err
 	}
-	c.Host, c.PodRange, c.ServiceRange = "127.0.0.1", c.slot.pods().String(), c.slot.services().String()
-	if c.mode == Node {
-		c.Host = c.slot.host().String()
+	c.info.HostIP, c.info.Pods, c.info.Services = "127.0.0.1", c.slot.pods().String(), c.slot.services().String()
+	if c.info.Mode == Node {
+		c.info.HostIP = c.slot.host().String()
 	}
 	if err := errors.Join(c.certificates(), c.writeAuditPolicy()); err != nil {
 		return err
@@ -152,7 +151,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if err := c.startRegistry(ctx); err != nil {
 		return err
 	}
-	if c.mode == Node {
+	if c.info.Mode == Node {
 		if err := c.startNode(ctx); err != nil {
 			return err
 		}
@@ -160,7 +159,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if err := c.startControlPlane(ctx); err != nil {
 		return err
 	}
-	if c.mode == Node {
+	if c.info.Mode == Node {
 		if err := c.joinNode(ctx); err != nil {
 			return err
 		}
@@ -177,10 +176,10 @@ func (c *Cluster) reserve(o Options) error {
 	if err != nil {
 		return err
 	}
-	if c.slot, err = takeSlot(cache, c.mode == Node); err != nil {
+	if c.slot, err = takeSlot(cache, c.info.Mode == Node); err != nil {
 		return err
 	}
-	if err := c.slot.write(record{Dir: c.Folder, Made: c.made, Keep: c.keep, Node: c.mode == Node}); err != nil {
+	if err := c.slot.write(record{Dir: c.info.Dir, Made: c.made, Keep: c.keep, Node: c.info.Mode == Node}); err != nil {
 		return err
 	}
 	return os.MkdirAll(c.file("logs"), 0o755)
@@ -208,7 +207,7 @@ func (c *Cluster) takeDir(dir string) error {
 	if l == nil {
 		return fmt.Errorf("a cluster is running in %q", dir)
 	}
-	c.Folder, c.lock = dir, l
+	c.info.Dir, c.lock = dir, l
 	for _, name := range runFiles() {
 		if err := os.RemoveAll(c.file(name)); err != nil {
 			return err
@@ -226,9 +225,9 @@ func (c *Cluster) run(p program) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.processes = slices.DeleteFunc(c.processes, func(o *process) bool { return o.name == p.name })
-	c.Programs = slices.DeleteFunc(c.Programs, func(o Process) bool { return o.Name == p.name })
+	c.info.Processes = slices.DeleteFunc(c.info.Processes, func(o Process) bool { return o.Name == p.name })
 	c.processes = append(c.processes, r)
-	c.Programs = append(c.Programs, Process{p.name, r.cmd.Process.Pid})
+	c.info.Processes = append(c.info.Processes, Process{p.name, r.cmd.Process.Pid})
 	return r, nil
 }
 
@@ -300,7 +299,7 @@ func (c *Cluster) shutdown() error {
 		c.spawner.close()
 	}
 	if c.slot != nil {
-		err = errors.Join(err, c.slot.clear(record{Dir: c.Folder, Made: c.made, Keep: c.keep, Node: c.mode == Node}))
+		err = errors.Join(err, c.slot.clear(record{Dir: c.info.Dir, Made: c.made, Keep: c.keep, Node: c.info.Mode == Node}))
 		c.slot.lock.unlock()
 	}
 	if c.lock != nil {
@@ -336,7 +335,7 @@ func clearDir(dir string, made bool) error {
 	return os.Remove(dir)
 }
 
-func (c *Cluster) file(name string) string { return filepath.Join(c.Folder, name) }
+func (c *Cluster) file(name string) string { return filepath.Join(c.info.Dir, name) }
 
 // Config returns how the cluster's administrator reaches the API server, as a
 // copy that the caller may change. It has no client-side rate limit.
@@ -346,24 +345,31 @@ func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
 func (c *Cluster) Kubeconfig() string { return c.file("kubeconfig") }
 
 // Dir returns the absolute path of the run folder. It holds logs/NAME.log of every process.
-func (c *Cluster) Dir() string { return c.Folder }
+func (c *Cluster) Dir() string { return c.info.Dir }
 
 // AuditLog returns the path of the audit log, which is there if Options.Audit asked for it.
 func (c *Cluster) AuditLog() string { return c.file("audit.log") }
 
 // HostIP returns the address under which the cluster's pods reach servers of the
 // host, and on which such servers should listen. Without a node it is 127.0.0.1.
-func (c *Cluster) HostIP() string { return c.Host }
+func (c *Cluster) HostIP() string { return c.info.HostIP }
 
 // Registry returns the host and port of the cluster's OCI registry, as in
 // "localhost:21005". It speaks plain HTTP. Image references of pods start with
 // it; the pods' own programs find the same registry at HostIP and that port.
-func (c *Cluster) Registry() string { return c.RegistryHost }
+func (c *Cluster) Registry() string { return c.info.Registry }
+
+// Mode returns how much of Kubernetes the cluster has.
+func (c *Cluster) Mode() Mode { return c.info.Mode }
+
+// Supervisor returns the process that runs the cluster, and its registry. The
+// cluster ends with it.
+func (c *Cluster) Supervisor() int { return c.info.Supervisor }
 
 // Processes returns the programs of the cluster, for the accounting of memory
-// and the injection of faults. The registry runs in the process that started it.
+// and the injection of faults.
 func (c *Cluster) Processes() []Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.Programs)
+	return slices.Clone(c.info.Processes)
 }

@@ -21,7 +21,7 @@ func (c *Cluster) certificates() error {
 	}
 	c.pki = p
 	addrs := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), c.slot.firstService()}
-	if c.mode == Node {
+	if c.info.Mode == Node {
 		addrs = append(addrs, c.slot.host())
 	}
 	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + ClusterDomain}
@@ -66,7 +66,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if c.client, err = newClient(c.config); err != nil {
 		return err
 	}
-	if err := c.runAll(ctx, c.etcd(), c.apiServer()); err != nil || c.mode == APIServer {
+	if err := c.runAll(ctx, c.etcd(), c.apiServer()); err != nil || c.info.Mode == APIServer {
 		return err
 	}
 	return c.runAll(ctx, c.controllers(), c.scheduler())
@@ -121,7 +121,7 @@ func (c *Cluster) etcd() program {
 
 func (c *Cluster) apiServer() program {
 	p, bind, authorizers, reconciler := c.pki, "127.0.0.1", "RBAC", "none" // Endpoints cannot hold a loopback address
-	if c.mode == Node {
+	if c.info.Mode == Node {
 		// The node and its pods come in by the link.
 		bind, authorizers, reconciler = "0.0.0.0", "Node,RBAC", "lease"
 	}
@@ -141,7 +141,7 @@ func (c *Cluster) apiServer() program {
 		"--requestheader-username-headers=X-Remote-User",
 		"--proxy-client-cert-file=" + p.path("front-proxy-client.crt"), "--proxy-client-key-file=" + p.path("front-proxy-client.key"),
 	}
-	switch c.mode {
+	switch c.info.Mode {
 	case APIServer: // nobody makes the default service accounts that this plug-in insists on
 		args = append(args, "--disable-admission-plugins=ServiceAccount")
 	case Node:
@@ -178,6 +178,7 @@ func (c *Cluster) component(kubeconfig string, port int) []string {
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(c.slot.port(port)),
 		"--tls-cert-file=" + c.pki.path("server.crt"), "--tls-private-key-file=" + c.pki.path("server.key"),
 		"--leader-elect=false", "--profiling=false",
+		"--kube-api-qps=500", "--kube-api-burst=1000", // what they do first takes them 5 s at the usual pace
 	}
 }
 

@@ -110,7 +110,9 @@ func (c *Cluster) applyDNS(ctx context.Context) error {
 }
 
 func (c *Cluster) dnsReady(ctx context.Context) error {
-	var d struct{ Status struct{ AvailableReplicas int } }
+	var d struct {
+		Status struct{ AvailableReplicas int }
+	}
 	if err := c.client.get(ctx, corednsPath, &d); err != nil {
 		return err
 	}

@@ -135,11 +135,11 @@ func (c *Cluster) countNode() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Programs = append(c.Programs, Process{"node", c.node.cmd.Process.Pid})
+	c.info.Processes = append(c.info.Processes, Process{"node", c.node.cmd.Process.Pid})
 	for _, p := range programs {
 		switch p.Name {
 		case "containerd", "kubelet", "kube-proxy":
-			c.Programs = append(c.Programs, p)
+			c.info.Processes = append(c.info.Processes, p)
 		}
 	}
 	return nil
@@ -197,7 +197,7 @@ func (c *Cluster) nodeSetup() setup {
 	for _, t := range []string{"kubernetes", "containerd", "runc", "cni"} {
 		s.Mounts = append(s.Mounts, mount{c.tools[t], nodeRun + "/" + t})
 	}
-	if layered(c.Folder) { // containerd's layers cannot be put upon those of a container that we run in
+	if layered(c.info.Dir) { // containerd's layers cannot be put upon those of a container that we run in
 		s.Mounts[1].Source = ""
 	}
 	return s

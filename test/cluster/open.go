@@ -65,7 +65,7 @@ func held(path string) (bool, error) {
 
 // dismiss ends the process that runs the cluster.
 func (c *Cluster) dismiss() error {
-	p, err := os.FindProcess(c.Supervisor)
+	p, err := os.FindProcess(c.info.Supervisor)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (c *Cluster) dismiss() error {
 		return err
 	}
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("signal process %d: %w", c.Supervisor, err)
+		return fmt.Errorf("signal process %d: %w", c.info.Supervisor, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -104,7 +104,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	if err := c.client.get(ctx, "/readyz", nil); err != nil {
 		return err
 	}
-	if c.Mode != Node.String() {
+	if c.info.Mode != Node {
 		return nil
 	}
 	return c.nodeReady(ctx)

@@ -35,7 +35,7 @@ func (c *Cluster) startRegistry(ctx context.Context) error {
 		http:  &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute},
 		ended: make(chan error),
 	}
-	c.RegistryHost = "localhost:" + strconv.Itoa(c.slot.port(portRegistry))
+	c.info.Registry = "localhost:" + strconv.Itoa(c.slot.port(portRegistry))
 	return c.registry.listen(ctx, c.local(portRegistry))
 }
 
