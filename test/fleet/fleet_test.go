@@ -90,7 +90,7 @@ func TestPush(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if diff := cmp.Diff([]string{"VERSION=" + version}, file.Config.Env); diff != "" {
+		if diff := cmp.Diff([]string{"PATH=/", "VERSION=" + version}, file.Config.Env); diff != "" {
 			t.Errorf("environment of %s: -want, +got:\n%s", ref, diff)
 		}
 	}

@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,12 +10,10 @@ import (
 	"runtime"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/weir-dev/weir/test/cluster"
 )
 
 // program is the Go package of the workload.
@@ -26,89 +22,60 @@ const program = "github.com/weir-dev/weir/test/fleet/app"
 // Push builds the workload, for Linux on the architecture of this machine, and pushes an image for each version to
 // <registry>/web. The versions differ only in what they tell. Build output goes to log.
 func Push(ctx context.Context, registry string, log io.Writer, versions ...string) error {
-	content, err := build(ctx, log)
+	dir, err := os.MkdirTemp("", "weir-fleet-")
 	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+
+	web := filepath.Join(dir, "web")
+	if err := build(ctx, web, log); err != nil {
 		return err
 	}
 
 	for _, version := range versions {
-		tag, err := name.NewTag(registry + "/web:" + version)
-		if err != nil {
-			return err
-		}
-
-		img, err := image(content, version)
-		if err != nil {
-			return fmt.Errorf("make image %q: %w", tag, err)
-		}
-
-		if err := remote.Write(tag, img, remote.WithContext(ctx)); err != nil {
-			return fmt.Errorf("push image %q: %w", tag, err)
+		if err := push(ctx, web, registry+"/web:"+version, version); err != nil {
+			return fmt.Errorf("push version %q of the workload: %w", version, err)
 		}
 	}
 
 	return nil
 }
 
-// build returns the program.
-func build(ctx context.Context, log io.Writer) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "weir-fleet-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-
-	out := filepath.Join(dir, "web")
+func build(ctx context.Context, out string, log io.Writer) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	cmd.Stdout, cmd.Stderr = log, log
 
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("build %q: %w", program, err)
+		return fmt.Errorf("build %q: %w", program, err)
 	}
 
-	return os.ReadFile(out)
+	return nil
 }
 
-// image is the program on an empty base.
-func image(content []byte, version string) (v1.Image, error) {
-	var buf bytes.Buffer
-
-	w := tar.NewWriter(&buf)
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "web", Mode: 0o755, Size: int64(len(content))}); err != nil {
-		return nil, err
-	}
-
-	if _, err := w.Write(content); err != nil {
-		return nil, err
-	}
-
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	}, tarball.WithMediaType(types.OCILayer))
+func push(ctx context.Context, web, reference, version string) error {
+	tag, err := name.NewTag(reference)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
-	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-
-	img, err := mutate.AppendLayers(base, layer)
+	img, err := cluster.Image(map[string]string{"/web": web}, "/web")
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	file, err := img.ConfigFile()
 	if err != nil {
-		return nil, err
+		return err
 	}
 
-	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", runtime.GOARCH
-	file.Config = v1.Config{Entrypoint: []string{"/web"}, User: "65532:65532", Env: []string{"VERSION=" + version}}
+	config := file.Config
+	config.Env = append(config.Env, "VERSION="+version)
 
-	return mutate.ConfigFile(img, file)
+	if img, err = mutate.Config(img, config); err != nil {
+		return err
+	}
+
+	return remote.Write(tag, img, remote.WithContext(ctx))
 }
