@@ -1,0 +1,277 @@
+package distribution
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/config/crd"
+	manifests "github.com/weir-dev/weir/config/distribution"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const (
+	testDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	testImage  = "registry.example.com/weir-dev/weir:v0.1.0@" + testDigest
+)
+
+// TestBuild compares what testdata/<Case>/in.yaml becomes with want.yaml. The case Default holds all objects; the others hold
+// those that differ from it, and the names of those that are gone.
+func TestBuild(t *testing.T) {
+	d := load(t)
+	byDefault := render(t, build(t, d, "Default").Objects)
+	cases, err := filepath.Glob("testdata/*/in.yaml")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range cases {
+		name := filepath.Base(filepath.Dir(file))
+		t.Run(name, func(t *testing.T) {
+			set := build(t, d, name)
+			got := render(t, set.Objects).all()
+			if name != "Default" {
+				got = render(t, set.Objects).without(byDefault)
+			}
+			golden(t, filepath.Join("testdata", name, "want.yaml"), got)
+		})
+	}
+}
+
+// TestBuildIsDeterministic builds twice: the digest goes into the revision, and a change of it is an upgrade.
+func TestBuildIsDeterministic(t *testing.T) {
+	d := load(t)
+	first, second := build(t, d, "Patches"), build(t, d, "Patches")
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Errorf("second build differs (-first +second):\n%s", diff)
+	}
+	if want := "v2.9.5@sha256:"; !strings.HasPrefix(first.Revision(), want) {
+		t.Errorf("revision %q does not start with %q", first.Revision(), want)
+	}
+	if other := build(t, d, "Default"); other.Digest == first.Digest {
+		t.Errorf("different objects have the same digest %q", other.Digest)
+	}
+}
+
+// TestBuildErrors shows what is refused, and that nothing is ignored in silence.
+func TestBuildErrors(t *testing.T) {
+	tests := map[string]struct {
+		reason string
+		change func(*fluxv1.FluxInstanceSpec)
+		want   string
+	}{
+		"VersionOutOfRange": {
+			reason: "A range that does not hold the version that the operator carries cannot be installed.",
+			change: func(s *fluxv1.FluxInstanceSpec) { s.Distribution.Version = "2.8.x" },
+			want:   "no match found for semver: 2.8.x: this operator carries 2.9.5",
+		},
+		"VersionMalformed": {
+			reason: "A version that is no range is told as such.",
+			change: func(s *fluxv1.FluxInstanceSpec) { s.Distribution.Version = "latest" },
+			want:   `invalid semver "latest": improper constraint: "latest"`,
+		},
+		"Artifact": {
+			reason: "A distribution of the user's choice must not be replaced by the embedded one.",
+			change: func(s *fluxv1.FluxInstanceSpec) { s.Distribution.Artifact = "oci://example.com/manifests:latest" },
+			want:   "spec.distribution.artifact is not supported yet: only the distribution that the operator carries can be installed",
+		},
+		"UnknownComponent": {
+			reason: "The API admits known components only, a build does too.",
+			change: func(s *fluxv1.FluxInstanceSpec) { s.Components = []string{"flagger"} },
+			want:   `unknown component "flagger"`,
+		},
+		"PatchOfNothing": {
+			reason: "A patch for an object that is not there is a mistake of its author.",
+			change: func(s *fluxv1.FluxInstanceSpec) {
+				s.Kustomize = &fluxv1.Kustomize{}
+				if err := yaml.Unmarshal([]byte(`patches: [{patch: "{apiVersion: v1, kind: Secret, metadata: {name: x}}"}]`), s.Kustomize); err != nil {
+					panic(err)
+				}
+			},
+			want: "apply spec.kustomize.patches: no resource matches strategic merge patch \"Secret.v1.[noGrp]/x.[noNs]\": no matches for Id Secret.v1.[noGrp]/x.[noNs]; failed to find unique target for patch Secret.v1.[noGrp]/x.[noNs]",
+		},
+	}
+	d := load(t)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			instance := read(t, "Default")
+			tc.change(&instance.Spec)
+			_, err := d.Build(instance, options(t))
+			if diff := cmp.Diff(tc.want, fmt.Sprint(err)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestUnserved shows that a component whose kinds are not defined is told of.
+func TestUnserved(t *testing.T) {
+	crds := definitionsFS()
+	delete(crds, "helmreleases.helm.toolkit.fluxcd.io.yaml")
+	d, err := Load(manifests.FS(), crds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"helm-controller"}, build(t, d, "Default").Unserved); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := build(t, load(t), "Default").Unserved; got != nil {
+		t.Errorf("%q are told of, and all is defined", got)
+	}
+}
+
+// TestImages shows what the status tells about the images.
+func TestImages(t *testing.T) {
+	got := build(t, load(t), "FewComponents").Images
+	want := []fluxv1.ComponentImage{
+		{Name: "source-controller", Repository: "registry.example.com/weir-dev/weir", Tag: "v0.1.0", Digest: testDigest},
+		{Name: "kustomize-controller", Repository: "registry.example.com/weir-dev/weir", Tag: "v0.1.0", Digest: testDigest},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestEmbedded builds from the definitions that this build of the operator carries.
+func TestEmbedded(t *testing.T) {
+	d, err := Load(manifests.FS(), crd.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := d.Build(read(t, "FewComponents"), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range set.Objects {
+		if o.GetName() == "gitrepositories.source.toolkit.fluxcd.io" {
+			return
+		}
+	}
+	t.Error("no definition of GitRepository among the objects")
+}
+
+func load(t *testing.T) *Distribution {
+	t.Helper()
+	d, err := Load(manifests.FS(), definitionsFS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// definitionsFS has a short definition of each kind, so that the golden files do not follow every change of the API.
+func definitionsFS() fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for _, c := range fluxv1.AllComponents() {
+		for _, name := range definitions(c) {
+			list := "eventSources"
+			if name == receiversDefinition {
+				list = "resources"
+			}
+			schema := "{}"
+			if name == alertsDefinition || name == receiversDefinition {
+				schema = fmt.Sprintf("{openAPIV3Schema: {properties: {spec: {properties: {%s: {items: {properties: {kind: {enum: [Bucket]}}}}}}}}}", list)
+			}
+			fsys[name+".yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil,
+				"apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: %s}\nspec: {versions: [{name: v1, schema: %s}]}\n", name, schema)}
+		}
+	}
+	return fsys
+}
+
+func read(t *testing.T, name string) *fluxv1.FluxInstance {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", name, "in.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	instance := &fluxv1.FluxInstance{}
+	if err := yaml.UnmarshalStrict(content, instance); err != nil {
+		t.Fatal(err)
+	}
+	return instance
+}
+
+func options(t *testing.T) Options {
+	t.Helper()
+	image, err := ParseImage(testImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Image: image}
+}
+
+func build(t *testing.T, d *Distribution, name string) *Set {
+	t.Helper()
+	set, err := d.Build(read(t, name), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// rendered is the YAML of objects by their identity, in order.
+type rendered struct {
+	ids  []string
+	docs map[string]string
+}
+
+func render(t *testing.T, objects []*unstructured.Unstructured) rendered {
+	t.Helper()
+	r := rendered{docs: map[string]string{}}
+	for _, o := range objects {
+		id := o.GetKind() + "/" + o.GetNamespace() + "/" + o.GetName()
+		if _, twice := r.docs[id]; twice {
+			t.Errorf("%s is there twice", id)
+		}
+		doc, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ids, r.docs[id] = append(r.ids, id), string(doc)
+	}
+	return r
+}
+
+func (r rendered) all() []byte { return r.without(rendered{}) }
+
+func (r rendered) without(other rendered) []byte {
+	var b bytes.Buffer
+	for _, id := range other.ids {
+		if _, ok := r.docs[id]; !ok {
+			fmt.Fprintf(&b, "# gone: %s\n", id)
+		}
+	}
+	for _, id := range r.ids {
+		if r.docs[id] != other.docs[id] {
+			fmt.Fprintf(&b, "---\n%s", r.docs[id])
+		}
+	}
+	return b.Bytes()
+}
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs; rewrite it with -update if that is right (-want +got):\n%s", file, diff)
+	}
+}

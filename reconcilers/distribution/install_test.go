@@ -1,0 +1,79 @@
+package distribution
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/weir-dev/weir/config/crd"
+	operator "github.com/weir-dev/weir/config/operator"
+)
+
+// TestInstall shows that the manifest we render is the one that kustomize renders from config/operator.
+func TestInstall(t *testing.T) {
+	rendered, err := Install(operator.FS(), crd.FS(), testImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parse(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, part := range []string{"crd", "operator"} {
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("..", "..", "config", part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	images := "images: [{name: weir, newName: registry.example.com/weir-dev/weir, newTag: v0.1.0, digest: \"" + testDigest + "\"}]\n"
+	file, err := os.OpenFile(filepath.Join(dir, "operator", "kustomization.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString(images); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(dir, "operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := built.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := parse(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(byID(want), byID(got)); diff != "" {
+		t.Errorf("Install differs from kustomize (-kustomize +install):\n%s", diff)
+	}
+	if len(got) != 8 { // Namespace, four definitions, account, binding, Deployment
+		t.Errorf("%d objects, want 8", len(got))
+	}
+}
+
+func TestInstallRefusesMalformedImage(t *testing.T) {
+	_, err := Install(operator.FS(), crd.FS(), "no image")
+	want := `parse image reference "no image": could not parse reference: no image`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func byID(objects []*unstructured.Unstructured) map[string]any {
+	m := map[string]any{}
+	for _, o := range objects {
+		m[o.GetKind()+"/"+o.GetName()] = o.Object
+	}
+	return m
+}

@@ -1,0 +1,51 @@
+package distribution
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+)
+
+// patch applies the user's patches, strategic merge or JSON patch, the way the patches of a kustomization are.
+func patch(objects []*unstructured.Unstructured, kustomize *fluxv1.Kustomize) ([]*unstructured.Unstructured, error) {
+	if kustomize == nil || len(kustomize.Patches) == 0 {
+		return objects, nil
+	}
+	content, err := encode(objects)
+	if err != nil {
+		return nil, err
+	}
+	kustomization, err := yaml.Marshal(struct {
+		Resources []string     `json:"resources"`
+		Patches   []meta.Patch `json:"patches"`
+	}{[]string{"objects.yaml"}, kustomize.Patches})
+	if err != nil {
+		return nil, fmt.Errorf("write kustomization: %w", err)
+	}
+	tree := filesys.MakeFsInMemory()
+	if err := tree.WriteFile("objects.yaml", content); err != nil {
+		return nil, err
+	}
+	if err := tree.WriteFile("kustomization.yaml", kustomization); err != nil {
+		return nil, err
+	}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(tree, ".")
+	if err != nil {
+		return nil, fmt.Errorf("apply spec.kustomize.patches: %w", err)
+	}
+	patched := make([]*unstructured.Unstructured, 0, built.Size())
+	for _, r := range built.Resources() {
+		object, err := r.Map()
+		if err != nil {
+			return nil, fmt.Errorf("read patched %s: %w", r.CurId(), err)
+		}
+		patched = append(patched, &unstructured.Unstructured{Object: object})
+	}
+	return patched, nil
+}
