@@ -1,0 +1,19 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/weir-dev/weir/config/crd"
+	operator "github.com/weir-dev/weir/config/operator"
+	"github.com/weir-dev/weir/reconcilers/distribution"
+)
+
+// writeInstall writes the manifest that installs the operator from the image reference.
+func writeInstall(file, reference string) error {
+	content, err := distribution.Install(operator.FS(), crd.FS(), reference)
+	if err != nil {
+		return fmt.Errorf("install manifest for %q: %w", reference, err)
+	}
+	return os.WriteFile(file, content, 0o644) //nolint:gosec // a manifest is no secret
+}
