@@ -113,7 +113,8 @@ type GitRepositorySpec struct {
 	// +optional
 	ProxySecretRef *meta.LocalObjectReference `json:"proxySecretRef,omitempty"`
 
-	// Ignore leaves files out of the artifact, in the syntax of .gitignore; it replaces the built-in rules.
+	// Ignore leaves files out of the artifact, in the syntax of .gitignore. It replaces the built-in rules, except those
+	// for the files of Git itself.
 	// +optional
 	Ignore *string `json:"ignore,omitempty"`
 
