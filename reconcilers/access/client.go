@@ -65,6 +65,20 @@ func (c *Client) GetMeta(ctx context.Context, ref Ref) (*metav1.PartialObjectMet
 	return c.meta(ctx, ref, req)
 }
 
+// Read reads an object, whole or its metadata, without decoding more than it must.
+func (c *Client) Read(ctx context.Context, ref Ref, full bool) (Item, error) {
+	if !full {
+		m, err := c.GetMeta(ctx, ref)
+		return Item{Meta: m}, err
+	}
+	req, err := c.named(ctx, "GET", ref, "")
+	if err != nil {
+		return Item{}, err
+	}
+	raw, err := c.do(ctx, ref.GroupKind(), req)
+	return Item{Raw: raw}, err
+}
+
 // ApplyOptions says how to apply.
 type ApplyOptions struct {
 	// Manager is the field manager. It is required.

@@ -1,0 +1,255 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/weir-dev/weir/reconcilers/access"
+)
+
+const (
+	minRetry = 100 * time.Millisecond
+	maxRetry = 30 * time.Second
+	// blindRetry is how often a watch that was refused is tried again: rights rarely change.
+	blindRetry = 2 * time.Minute
+)
+
+// source is what one watch shows: the objects of a kind that carry a label, or, without label, a single one by name.
+type source struct {
+	gk              schema.GroupKind
+	label           string
+	namespace, name string
+}
+
+type state int
+
+const (
+	opening  state = iota // has seen nothing yet
+	open                  // knows everything up to seen
+	unserved              // the kind does not exist, so its objects do not
+	blind                 // may not be watched
+)
+
+// feed is one watch, and what it has shown. One goroutine runs it. Its fields are guarded by the hub's lock.
+type feed struct {
+	source
+	hub     *Hub
+	version string
+	state   state
+	err     error         // why it is blind
+	first   chan struct{} // closed when it is no longer opening
+	wakeup  chan struct{} // ends a pause
+	cancel  context.CancelFunc
+	seen    uint64
+	objects map[key]*object
+	named   map[string]map[*object]struct{} // existing objects by the value of the label
+	refs    int                             // interests
+	ruled   int                             // interests with a rule
+	idle    int                             // counts the times that it became idle
+}
+
+// object is an object that is tracked, or exists with the label.
+type object struct {
+	id       access.ID
+	live     *Live // nil: not seen, or gone
+	floor    uint64
+	watchers []*interest
+	verdicts map[string]verdict // by key of the rule
+	polled   bool               // seen since its feed is blind
+}
+
+// kick ends a pause between attempts.
+func (f *feed) kick() {
+	select {
+	case f.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// knows tells what is known of one of the feed's objects.
+func (f *feed) knows(o *object) Knowledge {
+	switch {
+	case f.state == opening:
+		return Unknown
+	case f.state == blind:
+		return Blind
+	case o == nil || o.live == nil:
+		if o != nil && f.seen < o.floor {
+			return Unknown
+		}
+		return Absent
+	case revision(o.live.ResourceVersion) < o.floor:
+		return Unknown
+	}
+	return Present
+}
+
+// run lists and watches until the feed is closed.
+func (f *feed) run(ctx context.Context) {
+	retry := minRetry
+	for ctx.Err() == nil {
+		version, err := f.list(ctx)
+		if err == nil {
+			retry = minRetry
+			err = f.follow(ctx, version)
+		}
+		pause := retry
+		if f.fail(err) == blind {
+			pause = blindRetry
+		}
+		retry = min(retry*2, maxRetry)
+		f.rest(ctx, pause)
+	}
+}
+
+// follow watches until the state of the watch is lost and everything has to be listed again. A watch that ends is
+// taken up where it ended.
+func (f *feed) follow(ctx context.Context, version string) error {
+	retry := minRetry
+	for {
+		before := version
+		err := f.watch(ctx, &version)
+		switch {
+		case ctx.Err() != nil, apierrors.IsResourceExpired(err), apierrors.IsGone(err), isFinal(err):
+			return err
+		case errors.Is(err, io.EOF) && version != before:
+			retry = minRetry // the API server ends watches from time to time
+			continue
+		}
+		f.rest(ctx, retry)
+		retry = min(retry*2, maxRetry)
+	}
+}
+
+func (f *feed) query() access.Query {
+	q := access.Query{Namespace: f.namespace, Labels: f.label, Full: !bare(f.gk)}
+	if f.name != "" {
+		q.Fields = "metadata.name=" + f.name
+	}
+	return q
+}
+
+func (f *feed) list(ctx context.Context) (string, error) {
+	client := f.hub.client
+	m, err := client.Mapping(ctx, f.gk, "")
+	if err != nil {
+		return "", err
+	}
+	gvk := m.GroupVersion().WithKind(m.Kind)
+	found := map[key]struct{}{}
+	version, err := client.Each(ctx, f.gk, f.query(), func(item access.Item) error {
+		s, err := f.look(item, gvk)
+		if err != nil {
+			return err
+		}
+		found[s.key] = struct{}{}
+		f.hub.show(f, s)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	f.hub.listed(f, found, revision(version), gvk.Version)
+	return version, nil
+}
+
+// watch goes on from the version and moves it along.
+func (f *feed) watch(ctx context.Context, version *string) error {
+	gvk := schema.GroupVersionKind{Group: f.gk.Group, Version: f.version, Kind: f.gk.Kind}
+	w, err := f.hub.client.Watch(ctx, f.gk, f.query(), *version)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		e, err := w.Next()
+		if err != nil {
+			return err
+		}
+		if e.Type == watch.Bookmark {
+			*version = e.ResourceVersion
+			f.hub.mark(f, revision(*version))
+			continue
+		}
+		s, err := f.look(e.Item, gvk)
+		if err != nil {
+			return err
+		}
+		*version = s.live.ResourceVersion
+		if e.Type == watch.Deleted {
+			f.hub.hide(f, s.key, revision(*version))
+		} else {
+			f.hub.show(f, s)
+		}
+	}
+}
+
+func (f *feed) look(item access.Item, gvk schema.GroupVersionKind) (seen, error) {
+	s, err := see(item)
+	if err != nil {
+		return seen{}, err
+	}
+	s.assess(gvk)
+	out := seen{sight: s}
+	if rules := f.hub.rules(f, s.key); len(rules) > 0 {
+		out.verdicts, err = s.judge(gvk, rules)
+	}
+	return out, err
+}
+
+// seen is a sight with what the rules in force say of it.
+type seen struct {
+	sight
+	verdicts map[string]verdict
+}
+
+func (s *sight) judge(gvk schema.GroupVersionKind, rules []Rule) (map[string]verdict, error) {
+	obj, err := s.whole(gvk)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]verdict, len(rules))
+	for _, r := range rules {
+		out[r.Key] = r.evaluate(obj, s.live.Deleting)
+	}
+	return out, nil
+}
+
+// fail notes why nothing is seen at the moment. What was seen before stays, unless it can no longer be true.
+func (f *feed) fail(err error) state {
+	switch {
+	case err == nil:
+		return open
+	case apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err):
+		f.hub.vanish(f)
+		return unserved
+	case isFinal(err):
+		f.hub.refuse(f, err)
+		return blind
+	}
+	return opening
+}
+
+// isFinal tells refusals from failures.
+func isFinal(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err)
+}
+
+// rest pauses for about the duration, or until it is kicked.
+func (f *feed) rest(ctx context.Context, d time.Duration) {
+	t := f.hub.clock.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C():
+	case <-f.wakeup:
+	case <-ctx.Done():
+	}
+}
