@@ -146,11 +146,12 @@ func (w *workshop) build(ctx context.Context, t tool, dir string) error {
 	if err := install(ctx, w.log, t.needs); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(w.cache, ".build-")
-	if err != nil {
+	tmp := dir + ".tmp"
+	defer os.RemoveAll(tmp)
+	// A build that was killed may have left it: nobody else builds this now.
+	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755)); err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
 	fmt.Fprintf(w.log, "building %s %s (%s)\n", t.name, t.version, t.takes)
 	cmd := exec.CommandContext(ctx, "go", t.args(tmp)...)
 	cmd.Dir = filepath.Join(w.source, t.source)
@@ -164,9 +165,6 @@ func (w *workshop) build(ctx context.Context, t tool, dir string) error {
 		if err := os.Symlink(target, filepath.Join(tmp, link)); err != nil {
 			return err
 		}
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
 	}
 	return os.Rename(tmp, dir)
 }

@@ -43,8 +43,8 @@ func (m Mode) String() string { return [...]string{"apiserver", "controlplane", 
 type Options struct {
 	// Mode is how much of Kubernetes to start.
 	Mode Mode
-	// Dir is the run folder. What an earlier cluster left there is removed.
-	// Empty stands for a new temporary folder.
+	// Dir is the run folder: a new or empty one, or that of an earlier cluster,
+	// whose files are removed. Empty stands for a new temporary folder.
 	Dir string
 	// Keep leaves the files, logs above all, when the cluster stops.
 	Keep bool
@@ -176,13 +176,17 @@ func (c *Cluster) reserve(o Options) error {
 	if err != nil {
 		return err
 	}
-	if c.slot, err = takeSlot(cache, c.info.Mode == Node); err != nil {
-		return err
+	if c.slot, err = takeSlot(cache, c.info.Mode == Node, c.log); err != nil {
+		return errors.Join(err, clearDir(c.info.Dir, c.made))
 	}
-	if err := c.slot.write(record{Dir: c.info.Dir, Made: c.made, Keep: c.keep, Node: c.info.Mode == Node}); err != nil {
+	if err := c.slot.write(c.record()); err != nil {
 		return err
 	}
 	return os.MkdirAll(c.file("logs"), 0o755)
+}
+
+func (c *Cluster) record() record {
+	return record{Dir: c.info.Dir, Made: c.made, Keep: c.keep, Node: c.info.Mode == Node}
 }
 
 func (c *Cluster) takeDir(dir string) error {
@@ -194,7 +198,7 @@ func (c *Cluster) takeDir(dir string) error {
 	default:
 		if dir, err = filepath.Abs(dir); err == nil {
 			c.made = !exists(dir)
-			err = os.MkdirAll(dir, 0o755)
+			err = errors.Join(os.MkdirAll(dir, 0o755), ours(dir))
 		}
 	}
 	if err != nil {
@@ -214,6 +218,15 @@ func (c *Cluster) takeDir(dir string) error {
 		}
 	}
 	return nil
+}
+
+// ours refuses a folder that holds other things than a cluster's, lest they be removed.
+func ours(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 && !exists(filepath.Join(dir, "lock")) {
+		return fmt.Errorf("%q is neither empty nor the folder of a cluster", dir)
+	}
+	return err
 }
 
 // run starts a program of the control plane, in place of an earlier run of it.
@@ -299,7 +312,7 @@ func (c *Cluster) shutdown() error {
 		c.spawner.close()
 	}
 	if c.slot != nil {
-		err = errors.Join(err, c.slot.clear(record{Dir: c.info.Dir, Made: c.made, Keep: c.keep, Node: c.info.Mode == Node}))
+		err = errors.Join(err, c.slot.clear(c.record()))
 		c.slot.lock.unlock()
 	}
 	if c.lock != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -48,10 +49,10 @@ type record struct {
 }
 
 // takeSlot cleans up what killed runs left and takes the first slot that is free.
-func takeSlot(cache string, node bool) (*slot, error) {
+func takeSlot(cache string, node bool, log io.Writer) (*slot, error) {
 	dir := filepath.Join(cache, "slots")
 	if err := sweep(dir); err != nil {
-		return nil, err
+		fmt.Fprintln(log, err) // their slots stay out of use
 	}
 	for n := range slots {
 		s, err := trySlot(dir, n)
@@ -61,7 +62,7 @@ func takeSlot(cache string, node bool) (*slot, error) {
 		if s == nil {
 			continue
 		}
-		if s.portsFree() && (!node || s.addressesFree()) {
+		if !exists(s.file) && s.portsFree() && (!node || s.addressesFree()) {
 			return s, nil
 		}
 		s.lock.unlock()
@@ -78,7 +79,7 @@ func trySlot(dir string, n int) (*slot, error) {
 	return &slot{number: n, lock: l, file: base + ".json"}, nil
 }
 
-// sweep clears the slots whose holders are gone and did not clear them.
+// sweep clears the slots whose holders are gone and did not clear them, as many as it can.
 func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,14 +88,12 @@ func sweep(dir string) error {
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok {
-			continue
-		}
+		name, isRecord := strings.CutSuffix(e.Name(), ".json")
 		n, err := strconv.Atoi(name)
-		if err != nil {
-			continue // not ours
+		if !isRecord || err != nil {
+			continue
 		}
 		s, err := trySlot(dir, n)
 		if err != nil {
@@ -104,11 +103,11 @@ func sweep(dir string) error {
 			continue
 		}
 		if err := s.recover(); err != nil {
-			return fmt.Errorf("clean up after a killed cluster: %w", err)
+			failed = append(failed, fmt.Errorf("clean up after a killed cluster: %w", err))
 		}
 		s.lock.unlock()
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // recover does for a killed holder what its Stop would have done.
@@ -139,7 +138,7 @@ func (s *slot) clear(r record) error {
 	if err != nil {
 		return err
 	}
-	return os.Remove(s.file)
+	return os.RemoveAll(s.file)
 }
 
 func (s *slot) write(r record) error {

@@ -54,7 +54,7 @@ func kubernetes() tool {
 			"etcd": "kubernetes", "kube-apiserver": "kubernetes", "kube-controller-manager": "kubernetes",
 			"kube-scheduler": "kubernetes", "kubelet": "kubernetes", "kube-proxy": "kubernetes", "kubectl": "kubernetes",
 		},
-		takes: "about 10 minutes, once",
+		takes: "5 to 10 minutes, once",
 	}
 }
 
@@ -70,7 +70,7 @@ func nodeTools() []tool {
 			name: "cni", version: cniVersion, packages: versioned(
 				"github.com/containernetworking/plugins/plugins/", cniVersion,
 				"main/bridge", "main/loopback", "main/ptp", "ipam/host-local", "meta/portmap"),
-			env: []string{"CGO_ENABLED=0"}, flags: small, takes: "half a minute",
+			env: []string{"CGO_ENABLED=0"}, flags: small, takes: "up to a minute, once",
 		},
 		{
 			name: "runc", version: runcVersion, packages: versioned("github.com/opencontainers/runc", runcVersion, ""),
@@ -82,7 +82,7 @@ func nodeTools() []tool {
 				{"gcc", "gcc", ""}, {"libc6-dev", "", "/usr/include/stdio.h"},
 				{"pkg-config", "pkg-config", ""}, {"libseccomp-dev", "", "/usr/include/seccomp.h"},
 			},
-			takes: "half a minute",
+			takes: "up to a minute, once",
 		},
 		{
 			name: "containerd", version: containerdVersion, packages: versioned(
@@ -91,11 +91,11 @@ func nodeTools() []tool {
 			env: []string{"CGO_ENABLED=0"},
 			flags: []string{"-tags", "no_btrfs,no_zfs,no_devmapper", "-ldflags",
 				"-s -w -X github.com/containerd/containerd/v2/version.Version=" + containerdVersion[1:]},
-			takes: "3 minutes",
+			takes: "1 to 3 minutes, once",
 		},
 		{
 			name: "coredns", version: corednsVersion, source: "coredns", packages: []string{"."},
-			env: []string{"CGO_ENABLED=0"}, flags: small, takes: "3 minutes",
+			env: []string{"CGO_ENABLED=0"}, flags: small, takes: "1 to 3 minutes, once",
 		},
 	}
 }

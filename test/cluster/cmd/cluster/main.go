@@ -54,7 +54,9 @@ func run(ctx context.Context, args []string, out, log io.Writer, cache string) e
 	f.StringVar(&c.options.Cache, "cache", cache, "folder of built programs; WEIR_CACHE sets it too (default: weir/cluster in the user's cache folder)")
 	f.BoolVar(&c.options.Audit, "audit", false, "log API requests to audit.log in the run folder")
 	f.BoolVar(&c.options.Keep, "keep", false, "keep logs and other files when the cluster stops")
-	if err := f.Parse(args[1:]); err != nil {
+	if err := f.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return nil // it has been printed
+	} else if err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
