@@ -1,0 +1,70 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// module is this module's path.
+const module = "github.com/weir-dev/weir"
+
+// Build builds the manager as a static program for the operating system, on the architecture of this machine, and returns
+// its path. It is fast if dir, which is made if needed, has it already. What the compiler says goes to log.
+func Build(ctx context.Context, dir, system string, log io.Writer) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs are no secret
+		return "", err
+	}
+
+	out := filepath.Join(dir, "manager-"+system+"-"+runtime.GOARCH)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, module+"/cmd/manager")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+runtime.GOARCH)
+	cmd.Stdout, cmd.Stderr = log, log
+
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build the manager: %w", err)
+	}
+
+	return out, nil
+}
+
+// Release is an image of the manager in a registry.
+type Release struct {
+	// Image is its reference, with tag and digest.
+	Image string
+
+	// Install is the manifest that installs the operator from the image.
+	Install []byte
+}
+
+// Push makes the image of the manager, a program for Linux that Build has built, and pushes it to <registry>/weir with the
+// tag.
+func Push(ctx context.Context, manager, registry, tag string, log io.Writer) (Release, error) {
+	dir, err := os.MkdirTemp("", "weir-release-")
+	if err != nil {
+		return Release{}, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+
+	install, platform := filepath.Join(dir, "install.yaml"), "linux/"+runtime.GOARCH
+	cmd := exec.CommandContext(ctx, "go", "run", module+"/cmd/image", "--repository="+registry+"/weir", "--tag="+tag, //nolint:gosec // the caller's own registry
+		"--platforms="+platform, "--binary="+platform+"="+manager, "--install="+install)
+	cmd.Stderr = log
+
+	reference, err := cmd.Output()
+	if err != nil {
+		return Release{}, fmt.Errorf("push the image of the manager: %w", err)
+	}
+
+	manifest, err := os.ReadFile(install) //nolint:gosec // written by the command above
+	if err != nil {
+		return Release{}, err
+	}
+
+	return Release{Image: strings.TrimSpace(string(reference)), Install: manifest}, nil
+}
