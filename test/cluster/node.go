@@ -50,7 +50,7 @@ type order struct {
 // startNode makes the node's namespaces, links them to the host, and starts
 // containerd there, which needs no API server.
 func (c *Cluster) startNode(ctx context.Context) error {
-	if err := install(ctx, c.log, []debian{{"nftables", "nft", ""}, {"iproute2", "ip", ""}}); err != nil {
+	if err := install(ctx, c.log, runtimePackages()); err != nil {
 		return err
 	}
 	if err := errors.Join(c.slot.makeCgroup(), c.nodeFiles()); err != nil {

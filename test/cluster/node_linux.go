@@ -42,6 +42,9 @@ func NodeSupport() error {
 			return errors.New("a node needs the overlay file system, which this kernel has not")
 		}
 	}
+	if _, err := missing(runtimePackages()); err != nil {
+		return fmt.Errorf("a node needs programs of the distribution: %w", err)
+	}
 	probe := exec.CommandContext(context.Background(), "true")
 	probe.SysProcAttr = isolated()
 	probe.SysProcAttr.Pdeathsig = 0 // this thread may end before it

@@ -119,23 +119,37 @@ func (d debian) installed() bool {
 	return exists(d.file)
 }
 
-// install sees to it that the packages are there, with apt-get when it may use it.
-func install(ctx context.Context, log io.Writer, packages []debian) error {
-	var missing []string
+// runtimePackages are what a node calls when it runs.
+func runtimePackages() []debian {
+	return []debian{{"nftables", "nft", ""}, {"iproute2", "ip", ""}}
+}
+
+// missing are the names of the packages that are not there. It is an error if they cannot be installed.
+func missing(packages []debian) ([]string, error) {
+	var names []string
 	for _, p := range packages {
 		if !p.installed() {
-			missing = append(missing, p.name)
+			names = append(names, p.name)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	if len(names) == 0 {
+		return nil, nil
 	}
-	list := strings.Join(missing, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("missing packages, please install them: %s", list)
+		return nil, fmt.Errorf("missing packages, please install them: %s", strings.Join(names, " "))
 	}
+	return names, nil
+}
+
+// install sees to it that the packages are there, with apt-get when it may use it.
+func install(ctx context.Context, log io.Writer, packages []debian) error {
+	names, err := missing(packages)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	list := strings.Join(names, " ")
 	fmt.Fprintf(log, "installing %s\n", list)
-	args := append([]string{"install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, missing...)
+	args := append([]string{"install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, names...)
 	if apt(ctx, args...) == nil {
 		return nil
 	}
