@@ -1,0 +1,199 @@
+package instance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+func deployment(name string) access.Ref {
+	return access.Ref{ID: access.ID{Group: "apps", Kind: "Deployment", Namespace: "flux-system", Name: name}, Version: "v1"}
+}
+
+func definition(name string) access.Ref {
+	return access.Ref{ID: access.ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: name}, Version: "v1"}
+}
+
+func service(name string) access.Ref {
+	return access.Ref{ID: access.ID{Kind: "Service", Namespace: "flux-system", Name: name}, Version: "v1"}
+}
+
+func TestSuperseded(t *testing.T) {
+	tests := map[string]struct {
+		reason     string
+		have, want []access.Ref
+		result     []access.Ref
+	}{
+		"Nothing": {
+			reason: "A first installation has nothing to take out.",
+			want:   []access.Ref{deployment("source-controller")},
+		},
+		"SameTopology": {
+			reason: "A component that is removed goes after the others are healthy, as everything that is pruned.",
+			have:   []access.Ref{deployment("source-controller"), deployment("helm-controller")},
+			want:   []access.Ref{deployment("source-controller")},
+		},
+		"ToUnified": {
+			reason: "Two controllers of the same objects must not run side by side.",
+			have:   []access.Ref{deployment("source-controller"), service("source-controller"), deployment("helm-controller")},
+			want:   []access.Ref{deployment("weir"), service("source-controller")},
+			result: []access.Ref{deployment("source-controller"), deployment("helm-controller")},
+		},
+		"ToDistributed": {
+			reason: "The way back takes out the shards too.",
+			have:   []access.Ref{deployment("weir"), deployment("weir-blue")},
+			want:   []access.Ref{deployment("source-controller"), deployment("source-controller-blue")},
+			result: []access.Ref{deployment("weir"), deployment("weir-blue")},
+		},
+		"UnifiedShardGone": {
+			reason: "A shard that is removed is no change of topology.",
+			have:   []access.Ref{deployment("weir"), deployment("weir-blue")},
+			want:   []access.Ref{deployment("weir")},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.result, superseded(tc.have, tc.want)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestSplit(t *testing.T) {
+	kept, doomed := split([]access.Ref{deployment("helm-controller"), definition("helmreleases.helm.toolkit.fluxcd.io"), service("x")})
+	if diff := cmp.Diff([]access.Ref{definition("helmreleases.helm.toolkit.fluxcd.io")}, kept); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]access.Ref{deployment("helm-controller"), service("x")}, doomed); diff != "" {
+		t.Errorf("doomed (-want +got):\n%s", diff)
+	}
+}
+
+func TestInventory(t *testing.T) {
+	newer := deployment("a")
+	newer.Version = "v2"
+	got := inventory([]access.Ref{newer, service("b")}, []access.Ref{deployment("a"), definition("c")})
+	want := &meta.ResourceInventory{Entries: []meta.ResourceRef{
+		{ID: "_c_apiextensions.k8s.io_CustomResourceDefinition", Version: "v1"},
+		{ID: "flux-system_a_apps_Deployment", Version: "v2"},
+		{ID: "flux-system_b__Service", Version: "v1"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("each object once, in order (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]access.Ref{definition("c"), newer, service("b")}, references(got)); diff != "" {
+		t.Errorf("read back (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]access.Ref{service("b")}, without(references(got), []access.Ref{deployment("a"), definition("c")})); diff != "" {
+		t.Errorf("without, whatever the version (-want +got):\n%s", diff)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	pending := []health.Condition{{ID: deployment("helm-controller").ID, Status: status.InProgressStatus, Message: "Available: 0/1"}}
+	failed := []health.Condition{{ID: definition("c").ID, Status: status.FailedStatus, Message: "Names not accepted"}}
+	blind := []access.ID{deployment("helm-controller").ID}
+	tests := map[string]struct {
+		reason  string
+		report  health.Report
+		elapsed time.Duration
+		want    verdict
+	}{
+		"Healthy": {
+			reason: "All is well, however long it took.",
+			report: health.Report{Current: pending}, elapsed: time.Hour,
+			want: verdict{healthy: true},
+		},
+		"Pending": {
+			reason: "While there is time, the hub wakes the instance, at the latest at the deadline.",
+			report: health.Report{InProgress: pending}, elapsed: time.Minute,
+			want: verdict{
+				message: "Waiting for Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
+				after:   4 * time.Minute, arm: true,
+			},
+		},
+		"PendingBlind": {
+			reason: "What cannot be watched is looked at from time to time.",
+			report: health.Report{InProgress: pending, Blind: blind}, elapsed: time.Minute,
+			want: verdict{
+				message: "Waiting for Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
+				after:   recheck, arm: true,
+			},
+		},
+		"TimedOut": {
+			reason: "Past the deadline it is a failure that heals when the objects do: the hub still wakes the instance.",
+			report: health.Report{InProgress: pending}, elapsed: 5 * time.Minute,
+			want: verdict{
+				failure: "health check timed out after 5m0s: Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
+				after:   recheck, arm: true,
+			},
+		},
+		"Failed": {
+			reason: "What has failed is told at once, with all else that is not ready.",
+			report: health.Report{InProgress: pending, Failed: failed},
+			want: verdict{
+				failure: "health check failed: CustomResourceDefinition/c status: 'Failed': Names not accepted, " +
+					"Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
+				after: recheck,
+			},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := judge(tc.report, 5*time.Minute, tc.elapsed)
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(verdict{})); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestForeign(t *testing.T) {
+	tests := map[string]struct {
+		reason string
+		in     []string
+		want   []string
+	}{
+		"None":    {"An empty list in a merge patch still replaces the other.", nil, []string{}},
+		"Toolkit": {"Those of all toolkit controllers go.", []string{"finalizers.fluxcd.io", "source.extensions.fluxcd.io/finalizer"}, []string{}},
+		"Others":  {"Those of others are theirs to remove.", []string{"finalizers.fluxcd.io", "foregroundDeletion", "example.com/keep", "notfluxcd.io/x"}, []string{"foregroundDeletion", "example.com/keep", "notfluxcd.io/x"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, foreign(tc.in)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestLeaves(t *testing.T) {
+	tests := map[string]struct {
+		reason string
+		kind   string
+		policy string
+		want   bool
+	}{
+		"Default":     {"The Kustomization of spec.sync has no policy: what it deployed stays.", "Kustomization", "", true},
+		"MirrorPrune": {"That is the default, written out.", "Kustomization", "MirrorPrune", true},
+		"Delete":      {"A patch of the user's asks for the deletion.", "Kustomization", "Delete", false},
+		"Orphan":      {"Nothing is to be changed.", "Kustomization", "Orphan", false},
+		"Source":      {"A source deploys nothing.", "GitRepository", "", false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			live := &unstructured.Unstructured{Object: map[string]any{"kind": tc.kind, "spec": map[string]any{"deletionPolicy": tc.policy}}}
+			if got := leaves(live); got != tc.want {
+				t.Errorf("%s\ngot %t", tc.reason, got)
+			}
+		})
+	}
+}

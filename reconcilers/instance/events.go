@@ -1,0 +1,63 @@
+package instance
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+// events tells of the begin of an installation or upgrade, of its end with what changed, and of what stands in its way.
+func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
+	var list []engine.Event
+	revision := after.Status.LastAttemptedRevision
+	metadata := map[string]string{meta.MetaRevisionKey: revision}
+	if revision != before.Status.LastAttemptedRevision {
+		list = append(list, engine.Event{
+			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
+		})
+		if e := unserved(s); e != nil {
+			list = append(list, *e)
+		}
+	}
+	if s.failure != "" {
+		list = append(list, engine.Event{
+			Type: corev1.EventTypeWarning, Reason: meta.ReconciliationFailedReason, Message: s.failure, Metadata: metadata,
+		})
+	}
+	if s.finished != nil && s.finished.log != "" {
+		list = append(list, engine.Event{
+			Reason: meta.ReconciliationSucceededReason, Message: report(before, s), Metadata: metadata,
+		})
+	}
+	return list
+}
+
+func announcement(before *fluxv1.FluxInstance, revision string) string {
+	if before.Status.LastAppliedRevision == "" {
+		return "Installing revision " + revision
+	}
+	return "Upgrading to revision " + revision
+}
+
+func report(before *fluxv1.FluxInstance, s *scope) string {
+	verb := "updated"
+	if before.Status.LastAppliedRevision == "" {
+		verb = "installed"
+	}
+	return "Flux " + s.set.Version + " " + verb + "\n" + s.finished.log
+}
+
+// unserved warns of components that run without a kind to reconcile: installed, and of no use yet.
+func unserved(s *scope) *engine.Event {
+	if s.set == nil || len(s.set.Unserved) == 0 {
+		return nil
+	}
+	return &engine.Event{
+		Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason,
+		Message: "This version does not serve the kinds of " + strings.Join(s.set.Unserved, ", "),
+	}
+}

@@ -1,0 +1,133 @@
+package instance
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/distribution"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// Manager is the field manager of the objects of an instance, the owner of its status and the source of its events.
+const Manager = "flux-operator"
+
+// Builder makes the objects of an instance. *distribution.Distribution is one. Its errors are due to the spec.
+type Builder interface {
+	Build(instance *fluxv1.FluxInstance, o distribution.Options) (*distribution.Set, error)
+}
+
+// Deps are what the kind needs.
+type Deps struct {
+	// Builder makes the objects.
+	Builder Builder
+
+	// Image of the operator itself, which the components run too.
+	Image distribution.Image
+
+	// Client acts as the operator.
+	Client *access.Client
+
+	// Applier applies with Client's cluster, and Hub is the one it was made with. Who made them sees to it that the instance
+	// runs when they wake its owner.
+	Applier *apply.Applier
+	Hub     *health.Hub
+
+	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
+	Takeovers []apply.Takeover
+
+	// Now is the clock. Nil means the machine's.
+	Now func() time.Time
+}
+
+// Owner returns who applies the objects of the instance: the key under which the applier and the hub know it.
+func Owner(obj *fluxv1.FluxInstance) apply.Owner {
+	return apply.Owner{
+		ID: access.ID{
+			Group: fluxv1.GroupVersion.Group, Kind: fluxv1.FluxInstanceKind,
+			Namespace: obj.Namespace, Name: obj.Name,
+		},
+		Prefix:  fluxv1.GroupVersion.Group,
+		Manager: Manager,
+	}
+}
+
+// scope is what the steps of one run hand to each other.
+type scope struct {
+	started  time.Time         // set by open
+	previous []access.Ref      // the inventory before the run; set by open
+	set      *distribution.Set // set by build
+	changes  apply.Changes     // of this run; set by apply
+	pruned   apply.Changes     // set by prune
+	finished *outcome          // set by complete
+	failure  string            // what keeps the instance from being ready, if that is news; set by wait
+}
+
+// outcome is what a transaction came to: one or more runs, from the first apply to health.
+type outcome struct {
+	took time.Duration
+	log  string // what changed, or empty
+}
+
+// Kind declares how a FluxInstance is reconciled.
+func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	r := &reconciler{Deps: d}
+	return engine.Kind[*fluxv1.FluxInstance, scope]{
+		Name:       fluxv1.FluxInstanceKind,
+		Controller: Manager,
+		New:        func() *fluxv1.FluxInstance { return &fluxv1.FluxInstance{} },
+		Finalizer:  fluxv1.Finalizer,
+		Interval:   func(obj *fluxv1.FluxInstance) time.Duration { return obj.GetInterval() },
+		Ready:      engine.FromVerdict(success),
+		Open:       r.open,
+		Steps: engine.Steps[*fluxv1.FluxInstance, scope]{
+			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
+			{Name: "retire", Reason: meta.ReconciliationFailedReason, Run: r.retire},
+			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},
+			{Name: "wait", Reason: meta.ReconciliationFailedReason, Run: r.wait},
+			{Name: "prune", Reason: meta.ReconciliationFailedReason, Run: r.prune},
+			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
+		},
+		Delete: engine.Steps[*fluxv1.FluxInstance, scope]{
+			{Name: "keep", Reason: meta.ReconciliationFailedReason, Run: r.keep},
+			{Name: "stop", Reason: meta.ReconciliationFailedReason, Run: r.stop},
+			{Name: "release", Reason: meta.ReconciliationFailedReason, Run: r.release},
+			{Name: "remove", Reason: meta.ReconciliationFailedReason, Run: r.remove},
+			{Name: "forget", Reason: meta.ReconciliationFailedReason, Run: r.forget},
+		},
+		Events:  events,
+		Suspend: suspend,
+	}
+}
+
+// success is what Ready says of a run that came to its end.
+func success(_ *fluxv1.FluxInstance, s *scope) (reason, message string) {
+	var took time.Duration
+	if s.finished != nil {
+		took = s.finished.took
+	}
+	return meta.ReconciliationSucceededReason, "Reconciliation finished in " + short(took)
+}
+
+// short leaves out the digits that nobody reads.
+func short(d time.Duration) string {
+	if d >= time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// suspend tells of an instance that was created suspended that this is as it should be.
+func suspend(obj *fluxv1.FluxInstance) {
+	if engine.Condition(obj, meta.ReadyCondition) == nil {
+		engine.Set(obj, meta.ReadyCondition, metav1.ConditionTrue, meta.ReconciliationDisabledReason, "Initialized with reconciliation suspended")
+	}
+}

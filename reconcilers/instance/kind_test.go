@@ -1,0 +1,144 @@
+package instance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/distribution"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+func TestEvents(t *testing.T) {
+	revision := map[string]string{"revision": "v2.9.5@sha256:2"}
+	status := func(attempted, applied string) *fluxv1.FluxInstance {
+		return &fluxv1.FluxInstance{Status: fluxv1.FluxInstanceStatus{LastAttemptedRevision: attempted, LastAppliedRevision: applied}}
+	}
+	set := &distribution.Set{Version: "v2.9.5"}
+	tests := map[string]struct {
+		reason        string
+		before, after *fluxv1.FluxInstance
+		scope         scope
+		want          []engine.Event
+	}{
+		"Installing": {
+			reason: "The first attempt of the first revision.",
+			before: status("", ""), after: status("v2.9.5@sha256:2", ""), scope: scope{set: set},
+			want: []engine.Event{{Reason: "Progressing", Message: "Installing revision v2.9.5@sha256:2", Metadata: revision}},
+		},
+		"Unserved": {
+			reason: "A component that nobody can use is no secret.",
+			before: status("", ""), after: status("v2.9.5@sha256:2", ""),
+			scope: scope{set: &distribution.Set{Unserved: []string{"helm-controller", "source-watcher"}}},
+			want: []engine.Event{
+				{Reason: "Progressing", Message: "Installing revision v2.9.5@sha256:2", Metadata: revision},
+				{Type: "Warning", Reason: "Progressing", Message: "This version does not serve the kinds of helm-controller, source-watcher"},
+			},
+		},
+		"Upgrading": {
+			reason: "Something ran before.",
+			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), scope: scope{set: set},
+			want: []engine.Event{{Reason: "Progressing", Message: "Upgrading to revision v2.9.5@sha256:2", Metadata: revision}},
+		},
+		"Waiting": {
+			reason: "The same attempt again is no news.",
+			before: status("v2.9.5@sha256:2", ""), after: status("v2.9.5@sha256:2", ""), scope: scope{set: set},
+		},
+		"Installed": {
+			reason: "The end of the installation tells what was made.",
+			before: status("v2.9.5@sha256:2", ""), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
+			scope: scope{set: set, finished: &outcome{log: "Namespace/flux-system created"}},
+			want:  []engine.Event{{Reason: "ReconciliationSucceeded", Message: "Flux v2.9.5 installed\nNamespace/flux-system created", Metadata: revision}},
+		},
+		"Corrected": {
+			reason: "Drift is told under the usual reason, with the names of the objects.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
+			scope: scope{set: set, finished: &outcome{log: "Service/flux-system/source-controller configured"}},
+			want:  []engine.Event{{Reason: "ReconciliationSucceeded", Message: "Flux v2.9.5 updated\nService/flux-system/source-controller configured", Metadata: revision}},
+		},
+		"NothingNew": {
+			reason: "A run that found all as it should be has nothing to tell.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
+			scope: scope{set: set, finished: &outcome{}},
+		},
+		"Unhealthy": {
+			reason: "What stands in the way is told once.",
+			before: status("v2.9.5@sha256:2", ""), after: status("v2.9.5@sha256:2", ""),
+			scope: scope{set: set, failure: "reconciliation failed: health check timed out"},
+			want:  []engine.Event{{Type: "Warning", Reason: "ReconciliationFailed", Message: "reconciliation failed: health check timed out", Metadata: revision}},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, events(tc.before, tc.after, &tc.scope)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestSuspend(t *testing.T) {
+	created := &fluxv1.FluxInstance{}
+	suspend(created)
+	c := engine.Condition(created, meta.ReadyCondition)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != "ReconciliationDisabled" || c.Message != "Initialized with reconciliation suspended" {
+		t.Errorf("an instance that was created suspended is %+v", c)
+	}
+	failing := &fluxv1.FluxInstance{}
+	engine.Set(failing, meta.ReadyCondition, metav1.ConditionFalse, "ReconciliationFailed", "x")
+	suspend(failing)
+	if c := engine.Condition(failing, meta.ReadyCondition); c.Reason != "ReconciliationFailed" {
+		t.Errorf("suspending hides how the instance was: %+v", c)
+	}
+}
+
+func TestTransactions(t *testing.T) {
+	change := func(name string) apply.Changes { return apply.Changes{{Ref: service(name), Action: apply.Created}} }
+	obj := &fluxv1.FluxInstance{ObjectMeta: metav1.ObjectMeta{UID: "1", Generation: 1}}
+	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	var ts transactions
+
+	first := ts.record(obj, "r1", start, change("a"))
+	second := ts.record(obj, "r1", start.Add(time.Minute), change("b"))
+	if !second.started.Equal(first.started) {
+		t.Error("the same attempt gets more time with each run")
+	}
+	if diff := cmp.Diff(append(change("a"), change("b")...), second.changes); diff != "" {
+		t.Errorf("changes of two runs (-want +got):\n%s", diff)
+	}
+
+	obj.Generation = 2
+	third := ts.record(obj, "r1", start.Add(2*time.Minute), nil)
+	if !third.started.Equal(start.Add(2 * time.Minute)) {
+		t.Error("a new spec gets no new time")
+	}
+	obj.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
+	if fourth := ts.record(obj, "r1", start.Add(3*time.Minute), nil); !fourth.started.Equal(start.Add(3 * time.Minute)) {
+		t.Error("a request gets no new time")
+	}
+	last, ok := ts.end("1")
+	if !ok || len(last.changes) != 2 {
+		t.Errorf("at the end, %d changes are told, want 2", len(last.changes))
+	}
+	if _, ok := ts.end("1"); ok {
+		t.Error("a transaction ended twice")
+	}
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0:                                 "0s",
+		1234567 * time.Nanosecond:         "1ms",
+		12345 * time.Millisecond:          "12.3s",
+		time.Hour + 1234*time.Millisecond: "1h0m1.2s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("short(%v) = %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package instance
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/apply"
+)
+
+// transaction is what one attempt to reach a revision has done so far. It spans the runs from the first apply to health. A
+// process that is started anew begins a new one: only the time it has and the change log are counted from there.
+type transaction struct {
+	revision   string
+	generation int64
+	requested  string
+	started    time.Time
+	changes    apply.Changes
+}
+
+// transactions holds the one that is under way for each instance.
+type transactions struct {
+	mu   sync.Mutex
+	open map[types.UID]transaction
+}
+
+// record adds the changes of a run to the transaction of the instance and returns it. A new revision, spec or request begins a new
+// one, with the time to become healthy anew; what changed before is still told at its end.
+func (t *transactions) record(obj *fluxv1.FluxInstance, revision string, now time.Time, changes apply.Changes) transaction {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil {
+		t.open = map[types.UID]transaction{}
+	}
+	requested := obj.Annotations[meta.ReconcileRequestAnnotation]
+	current, ok := t.open[obj.UID]
+	if !ok || current.revision != revision || current.generation != obj.Generation || current.requested != requested {
+		current = transaction{
+			revision: revision, generation: obj.Generation, requested: requested, started: now, changes: current.changes,
+		}
+	}
+	current.changes = append(current.changes[:len(current.changes):len(current.changes)], changes...)
+	t.open[obj.UID] = current
+	return current
+}
+
+// end closes the transaction and returns it.
+func (t *transactions) end(uid types.UID) (transaction, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	current, ok := t.open[uid]
+	delete(t.open, uid)
+	return current, ok
+}

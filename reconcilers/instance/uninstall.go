@@ -1,0 +1,197 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// keep ends the deletion of an instance that is suspended, or that has deployed nothing: what runs goes on running.
+func (r *reconciler) keep(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if !obj.Suspended() && len(s.previous) > 0 {
+		r.Applier.Adopt(Owner(obj), s.previous)
+		return nil
+	}
+	if err := r.forget(ctx, obj, s); err != nil {
+		return err
+	}
+	return engine.Done()
+}
+
+// stop takes the controllers out before anything else: one that still runs would undo what it has deployed, as soon as the
+// objects that it reconciles are deleted with their definitions.
+func (r *reconciler) stop(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	deployments := slices.DeleteFunc(slices.Clone(s.previous), func(ref access.Ref) bool { return !isDeployment(ref) })
+	return r.stopAll(ctx, obj, s.previous, deployments)
+}
+
+// stopAll deletes Deployments of the instance with their pods, and waits until all of it is gone.
+func (r *reconciler) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inventory, deployments []access.Ref) error {
+	owner := Owner(obj)
+	var left []access.Ref
+	for _, ref := range deployments {
+		gone, err := r.stopOne(ctx, obj, ref)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			left = append(left, ref)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	r.Applier.Adopt(owner, inventory)
+	r.Hub.Await(owner.ID, &health.Goal{IDs: identities(left), Gone: true})
+	return engine.Await(recheck, "Waiting for "+list(left)+" to stop")
+}
+
+// stopOne deletes a Deployment, and tells whether it is gone. In the foreground: it is there until its pods are gone.
+func (r *reconciler) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) (gone bool, err error) {
+	live, err := r.Client.GetMeta(ctx, ref)
+	if isGone(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("get %q: %w", ref, err)
+	}
+	if !owns(obj, live) || meta.Disabled(live.Annotations, fluxv1.PruneAnnotation) {
+		return true, nil // somebody else's, as far as this instance goes
+	}
+	if live.DeletionTimestamp != nil {
+		return false, nil
+	}
+	err = r.Client.Delete(ctx, ref, access.DeleteOptions{UID: live.UID, Propagation: metav1.DeletePropagationForeground})
+	if err != nil && !isGone(err) {
+		return false, fmt.Errorf("delete %q: %w", ref, err)
+	}
+	return false, nil
+}
+
+// release removes the finalizers that the controllers would have removed, from all objects of their kinds in all namespaces. What these
+// objects have deployed stays.
+func (r *reconciler) release(ctx context.Context, _ *fluxv1.FluxInstance, _ *scope) error {
+	var errs []error
+	for _, gk := range toolkitKinds() {
+		engine.Progress(ctx, "Removing the finalizers of all "+gk.Kind+" objects")
+		errs = append(errs, r.releaseKind(ctx, gk))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *reconciler) releaseKind(ctx context.Context, gk schema.GroupKind) error {
+	held := map[access.Ref][]string{}
+	_, err := r.Client.Each(ctx, gk, access.Query{}, func(item access.Item) error {
+		if len(foreign(item.Meta.Finalizers)) < len(item.Meta.Finalizers) {
+			id := access.ID{Group: gk.Group, Kind: gk.Kind, Namespace: item.Meta.Namespace, Name: item.Meta.Name}
+			held[access.Ref{ID: id}] = foreign(item.Meta.Finalizers)
+		}
+		return nil
+	})
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list %q: %w", gk, err)
+	}
+	var errs []error
+	for ref, finalizers := range held {
+		errs = append(errs, r.merge(ctx, ref, map[string]any{"metadata": map[string]any{"finalizers": finalizers}}))
+	}
+	return errors.Join(errs...)
+}
+
+// foreign are the finalizers that are not the toolkit's. The list is never nil: in a merge patch it replaces the other.
+func foreign(finalizers []string) []string {
+	others := []string{}
+	for _, f := range finalizers {
+		domain, _, _ := strings.Cut(f, "/")
+		if domain != "fluxcd.io" && !strings.HasSuffix(domain, ".fluxcd.io") {
+			others = append(others, f)
+		}
+	}
+	return others
+}
+
+// toolkitKinds are those that the components reconcile, in every version of them.
+func toolkitKinds() []schema.GroupKind {
+	var kinds []schema.GroupKind
+	for group, names := range map[string][]string{
+		"helm.toolkit.fluxcd.io":         {"HelmRelease"},
+		"image.toolkit.fluxcd.io":        {"ImagePolicy", "ImageRepository", "ImageUpdateAutomation"},
+		"kustomize.toolkit.fluxcd.io":    {"Kustomization"},
+		"notification.toolkit.fluxcd.io": {"Alert", "Provider", "Receiver"},
+		"source.extensions.fluxcd.io":    {"ArtifactGenerator"},
+		"source.toolkit.fluxcd.io": {
+			"Bucket", "ExternalArtifact", "GitRepository", "HelmChart", "HelmRepository", "OCIRepository",
+		},
+	} {
+		for _, kind := range names {
+			kinds = append(kinds, schema.GroupKind{Group: group, Kind: kind})
+		}
+	}
+	slices.SortFunc(kinds, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
+	return kinds
+}
+
+// remove deletes what is left of the inventory, the definitions last, and waits until these are gone.
+func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	engine.Progress(ctx, "Deleting the deployed objects")
+	definitions, others := split(s.previous)
+	for _, refs := range [][]access.Ref{others, definitions} {
+		if _, err := r.Applier.Prune(ctx, r.Client, Owner(obj), refs, apply.PruneOptions{}); err != nil {
+			return fmt.Errorf("delete the deployed objects: %w", err)
+		}
+	}
+	var left []access.Ref
+	for _, ref := range definitions {
+		live, err := r.Client.GetMeta(ctx, ref)
+		switch {
+		case isGone(err):
+		case err != nil:
+			return fmt.Errorf("get %q: %w", ref, err)
+		case live.DeletionTimestamp != nil: // others were not deleted on purpose: they are somebody else's
+			left = append(left, ref)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	r.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
+	return engine.Await(recheck, "Waiting for "+list(left)+" to be gone")
+}
+
+// forget drops what this process knows about the instance.
+func (r *reconciler) forget(_ context.Context, obj *fluxv1.FluxInstance, _ *scope) error {
+	r.Applier.Forget(Owner(obj).ID)
+	r.transactions.end(obj.UID)
+	return nil
+}
+
+func isNoKind(err error) bool { return apimeta.IsNoMatchError(err) }
+
+// list names the first few of the objects.
+func list(refs []access.Ref) string {
+	var names []string
+	for i, ref := range refs {
+		if i == named {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, ref.String())
+	}
+	return strings.Join(names, ", ")
+}
