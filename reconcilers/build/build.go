@@ -1,0 +1,256 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weir-dev/weir/api/meta"
+)
+
+// Defaults of Options.
+const (
+	DefaultCacheSize   = 16 << 20
+	DefaultMaxFileSize = 16 << 20
+)
+
+// Options of a Builder. The zero value of each field stands for its default.
+type Options struct {
+	// CacheSize is the number of bytes of built sets that are kept in memory. Negative keeps none.
+	CacheSize int64
+	// MaxFileSize is the number of bytes that a file of a build may have.
+	MaxFileSize int64
+}
+
+// Builder builds artifacts. It is safe for concurrent use; builds that need the kustomize library run one after another.
+type Builder struct {
+	maxFile int64
+	cache   *cache
+	// library is held while the kustomize library runs: its schema is a variable of its package.
+	library chan struct{}
+}
+
+// New returns a Builder.
+func New(o Options) *Builder {
+	return &Builder{
+		maxFile: cmp.Or(o.MaxFileSize, DefaultMaxFileSize),
+		cache:   newCache(cmp.Or(o.CacheSize, DefaultCacheSize)),
+		library: make(chan struct{}, 1),
+	}
+}
+
+// Request says what to build.
+type Request struct {
+	// Dir is the directory with the unpacked artifact: absolute, without symlinks, and unchanged during the build.
+	Dir string
+	// Digest identifies the content of Dir. If it is empty, the set is neither taken from the cache nor kept in it.
+	Digest string
+	// Path of the directory to build, relative to Dir. Empty stands for Dir itself.
+	Path string
+	// Spec is what is done to the objects.
+	Spec Spec
+	// Variables are substituted in the objects. Nil or empty ones are not, unless Always is set.
+	Variables *Variables
+	// Always substitutes even without variables, so that defaults are filled in.
+	Always bool
+}
+
+// PathError says that the path to build is not in the artifact.
+type PathError struct {
+	// Path as it was asked for.
+	Path string
+	// Err is the reason.
+	Err error
+}
+
+func (e *PathError) Error() string {
+	var cause *fs.PathError
+	if errors.As(e.Err, &cause) {
+		return fmt.Sprintf("stat %s: %s", e.Path, cause.Err)
+	}
+
+	return fmt.Sprintf("stat %s: %s", e.Path, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *PathError) Unwrap() error { return e.Err }
+
+// Build returns the objects of the request. A path that is not in the artifact is a *PathError, something that no build
+// does a *RefusedError; both may be wrapped. Errors name the file and the reason, and never a secret variable's value.
+func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
+	key, err := r.key()
+	if err != nil {
+		return nil, err
+	}
+
+	if key != "" {
+		if e := b.cache.get(key); e != nil {
+			return e.set(nil)
+		}
+	}
+
+	objects, err := b.build(ctx, &r)
+	if err != nil {
+		return nil, err
+	}
+
+	e, err := encode(objects)
+	if err != nil {
+		return nil, err
+	}
+
+	if key != "" {
+		b.cache.put(key, e)
+	}
+
+	return e.set(objects)
+}
+
+// key identifies everything that the result depends on. It is empty if the request says not to cache it.
+func (r *Request) key() (string, error) {
+	if r.Digest == "" {
+		return "", nil
+	}
+
+	spec, err := json.Marshal(r.Spec)
+	if err != nil {
+		return "", err
+	}
+
+	return strings.Join([]string{
+		r.Digest, cleanPath(r.Path), digest(spec), r.Variables.Digest(), fmt.Sprint(r.Always),
+	}, "\n"), nil
+}
+
+// cleanPath returns the path relative to the artifact: ".", "a/b", or one that begins with "..".
+func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
+
+func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstructured, error) {
+	t, err := openTree(ctx, r.Dir, b.maxFile)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+
+	dir, err := t.directory(r.Path)
+	if err != nil {
+		return nil, &PathError{Path: r.Path, Err: err}
+	}
+
+	objects, err := b.objects(t, dir, &r.Spec)
+	if err != nil {
+		return nil, err
+	}
+
+	if r.Variables.Len() > 0 || r.Always {
+		if err := substitute(objects, r.Variables); err != nil {
+			return nil, err
+		}
+	}
+
+	for _, u := range objects {
+		if err := checkNamed(u); err != nil {
+			return nil, err
+		}
+	}
+
+	if err := addMetadata(objects, r.Spec.CommonMetadata); err != nil {
+		return nil, err
+	}
+
+	return objects, nil
+}
+
+// directory returns the directory for the path, relative to the artifact and without symlinks.
+func (t *tree) directory(name string) (string, error) {
+	rel := cleanPath(name)
+	if !filepath.IsLocal(rel) {
+		return "", errors.New("path is outside of the artifact")
+	}
+
+	dir, base, err := t.CleanedAbs(absolute(rel))
+	if err != nil {
+		return "", err
+	}
+
+	if base != "" {
+		return "", errors.New("not a directory")
+	}
+
+	return relative(dir.String())
+}
+
+// objects chooses between the direct path and the library.
+func (b *Builder) objects(t *tree, dir string, spec *Spec) ([]*unstructured.Unstructured, error) {
+	file := t.kustomizationFile(dir)
+	if file != "" {
+		return b.buildWithLibrary(t, dir, file, nil, spec)
+	}
+
+	found, err := t.scan(dir)
+	if err != nil {
+		return nil, err
+	}
+
+	if found.odd == "" && !spec.transforms() {
+		return found.objects, nil
+	}
+
+	return b.buildWithLibrary(t, dir, "", found, spec)
+}
+
+func checkNamed(u *unstructured.Unstructured) error {
+	if u.GetAPIVersion() != "" && u.GetKind() != "" && u.GetName() != "" {
+		return nil
+	}
+
+	return fmt.Errorf("failed to decode Kubernetes apiVersion, kind and name from: apiVersion %q, kind %q, name %q",
+		u.GetAPIVersion(), u.GetKind(), u.GetName())
+}
+
+// addMetadata adds the labels and annotations to the objects, in place.
+func addMetadata(objects []*unstructured.Unstructured, m *meta.CommonMetadata) error {
+	if m == nil {
+		return nil
+	}
+
+	for _, u := range objects {
+		if err := merge(u, "labels", m.Labels); err != nil {
+			return err
+		}
+
+		if err := merge(u, "annotations", m.Annotations); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+func merge(u *unstructured.Unstructured, field string, add map[string]string) error {
+	if len(add) == 0 {
+		return nil
+	}
+
+	all, _, err := unstructured.NestedStringMap(u.Object, "metadata", field)
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", u.GetKind(), u.GetName(), err)
+	}
+
+	if all == nil {
+		all = map[string]string{}
+	}
+
+	maps.Copy(all, add)
+
+	return unstructured.SetNestedStringMap(u.Object, all, "metadata", field)
+}

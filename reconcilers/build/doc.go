@@ -1,0 +1,15 @@
+// Package build turns an unpacked artifact and the build part of a Kustomization into Kubernetes objects: it finds or
+// makes up the kustomization file, builds it, substitutes variables and adds the common metadata. It never writes to the
+// artifact, and nothing outside the artifact can be read.
+//
+// Plain directories of YAML, without a kustomization file and without anything to transform, take a path of our own that
+// yields what the kustomize library yields, in the same order. Whatever is unusual in them goes to the library.
+//
+// The library keeps the OpenAPI schema in variables of its package, so one [Builder] runs one library build at a time, and
+// a process should have one Builder. The direct path takes no lock.
+//
+// Remote bases and resources are refused: a build fetches nothing and starts no program. Foreign bytes come in through the
+// sources, where they are verified. Helm charts, functions and plugins that are programs are refused too.
+//
+// The package does not talk to a cluster, does not fetch artifacts, and does not read ConfigMaps and Secrets for variables.
+package build

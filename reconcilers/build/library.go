@@ -1,0 +1,180 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+	"sigs.k8s.io/yaml"
+)
+
+// kustomization returns the kustomization to build, and the file that it is read from or would be in. It is that of the
+// directory or, without one, lists what the scan of the directory found; the spec is merged into it.
+func (t *tree) kustomization(dir, file string, found *plain, spec *Spec) (*types.Kustomization, string, error) {
+	k := &types.Kustomization{}
+
+	if file == "" {
+		file = path.Join(dir, "kustomization.yaml")
+		k.Resources = found.entries
+	} else {
+		data, err := t.ReadFile(absolute(file))
+		if err != nil {
+			return nil, "", err
+		}
+
+		if err := k.Unmarshal(data); err != nil {
+			return nil, "", fmt.Errorf("%q: %w", file, err)
+		}
+	}
+
+	k.FixKustomization()
+
+	return k, file, spec.applyTo(k, t, dir)
+}
+
+// buildWithLibrary builds the directory with the kustomize library. The file is its kustomization file; if there is none,
+// found has what it would list.
+func (b *Builder) buildWithLibrary(
+	t *tree, dir, file string, found *plain, spec *Spec,
+) ([]*unstructured.Unstructured, error) {
+	k, file, err := t.kustomization(dir, file, found, spec)
+	if err != nil {
+		return nil, err
+	}
+
+	// The library refuses a kustomization without anything in it; here it stands for no objects.
+	if k.CheckEmpty() != nil {
+		return nil, nil
+	}
+
+	if found != nil || spec.transforms() {
+		if t.overlay[file], err = yaml.Marshal(k); err != nil {
+			return nil, err
+		}
+	}
+
+	result, err := b.run(t, dir)
+	if err != nil {
+		return nil, fmt.Errorf("kustomize build failed: %w", err)
+	}
+
+	return result, nil
+}
+
+// run calls the library while no other build does.
+func (b *Builder) run(t *tree, dir string) (objects []*unstructured.Unstructured, err error) {
+	select {
+	case b.library <- struct{}{}:
+	case <-t.ctx.Done():
+		return nil, context.Cause(t.ctx)
+	}
+
+	defer func() { <-b.library }()
+
+	defer func() {
+		if t.customSchema {
+			openapi.ResetOpenAPI()
+		}
+	}()
+
+	defer recoverIn(dir, &err)
+
+	result, err := krusty.MakeKustomizer(options()).Run(t, absolute(dir))
+	if t.refused != nil {
+		return nil, t.refused
+	}
+
+	if err != nil {
+		return nil, shorten(err)
+	}
+
+	return convert(result)
+}
+
+func options() *krusty.Options {
+	return &krusty.Options{
+		Reorder:          krusty.ReorderOptionNone,
+		LoadRestrictions: types.LoadRestrictionsNone,
+		PluginConfig:     types.DisabledPluginConfig(),
+	}
+}
+
+// pathError is an error of the library with the paths as users know them.
+type pathError struct{ err error }
+
+func shorten(err error) error { return &pathError{err} }
+
+func (e *pathError) Error() string {
+	text := strings.ReplaceAll(e.err.Error(), treeRoot+"/", "")
+
+	return strings.ReplaceAll(text, treeRoot, ".")
+}
+
+func (e *pathError) Unwrap() error { return e.err }
+
+func recoverIn(dir string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("recovered from panic while building %q: %v", dir, p)
+	}
+}
+
+// convert turns the result of the library into what its YAML would be read as.
+func convert(m resmap.ResMap) ([]*unstructured.Unstructured, error) {
+	objects := make([]*unstructured.Unstructured, 0, m.Size())
+
+	for _, r := range m.Resources() {
+		data, err := r.MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.CurId(), err)
+		}
+
+		u := &unstructured.Unstructured{}
+		if err := json.UnmarshalCaseSensitivePreserveInts(data, &u.Object); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.CurId(), err)
+		}
+
+		objects = append(objects, u)
+	}
+
+	return objects, nil
+}
+
+// GuardFatal returns a writer for the standard logger that passes everything on to w, except that it panics on what
+// log.Fatal writes from within a library build. The library ends the process so for some malformed input (a ConfigMap with
+// an empty key that is merged, for one); as a panic it becomes the error of that build. A program that builds what others
+// write installs it with log.SetOutput.
+func GuardFatal(w io.Writer) io.Writer { return fatalGuard{w} }
+
+type fatalGuard struct{ out io.Writer }
+
+func (g fatalGuard) Write(p []byte) (int, error) {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+
+	var fatal, building bool
+
+	for {
+		frame, more := frames.Next()
+		fatal = fatal || strings.HasPrefix(frame.Function, "log.Fatal")
+		building = building || strings.HasPrefix(frame.Function, "sigs.k8s.io/kustomize/")
+
+		if !more {
+			break
+		}
+	}
+
+	if fatal && building {
+		panic(strings.TrimSpace(string(p)))
+	}
+
+	return g.out.Write(p)
+}

@@ -1,0 +1,136 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/fluxcd/pkg/envsubst"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	k8sjson "sigs.k8s.io/json"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+	"sigs.k8s.io/yaml"
+
+	"github.com/weir-dev/weir/api/meta"
+)
+
+// SubstituteKey is the label or annotation that keeps an object from substitution, with the exact value disabled.
+const SubstituteKey = "kustomize.toolkit.fluxcd.io/substitute"
+
+// maxSubstituted bounds the bytes that the variables add to one object.
+const maxSubstituted = 16 << 20
+
+// substitute replaces the variables in the objects, in place. Objects in which no dollar sign occurs stay as they are.
+func substitute(objects []*unstructured.Unstructured, variables *Variables) error {
+	for _, u := range objects {
+		if isExempt(u) || !hasDollar(u.Object) {
+			continue
+		}
+
+		if err := substituteObject(u, variables); err != nil {
+			return fmt.Errorf("post build failed for '%s/%s': %w", typeOf(u), u.GetName(), err)
+		}
+	}
+
+	return nil
+}
+
+// typeOf names the type in the way of the library: kind.version.group.
+func typeOf(u *unstructured.Unstructured) string {
+	gvk := u.GroupVersionKind()
+
+	return resid.Gvk{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind}.String()
+}
+
+func isExempt(u *unstructured.Unstructured) bool {
+	return u.GetLabels()[SubstituteKey] == meta.DisabledValue || u.GetAnnotations()[SubstituteKey] == meta.DisabledValue
+}
+
+func hasDollar(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, "$")
+	case []any:
+		for _, e := range v {
+			if hasDollar(e) {
+				return true
+			}
+		}
+	case map[string]any:
+		for k, e := range v {
+			if strings.Contains(k, "$") || hasDollar(e) {
+				return true
+			}
+		}
+	}
+
+	return false
+}
+
+func substituteObject(u *unstructured.Unstructured, variables *Variables) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("envsubst error: recovered from panic")
+		}
+	}()
+
+	text, err := yaml.Marshal(u.Object)
+	if err != nil {
+		return err
+	}
+
+	used := 0
+
+	result, err := envsubst.Eval(string(text), func(name string) (string, bool) {
+		value, ok := variables.get(name)
+		if used += len(value); used > maxSubstituted {
+			return "", ok
+		}
+
+		return value, ok
+	})
+	if err != nil {
+		return fmt.Errorf("envsubst error: %s", variables.Redact(err.Error()))
+	}
+
+	if used > maxSubstituted {
+		return fmt.Errorf("envsubst error: the variables add more than %d bytes", maxSubstituted)
+	}
+
+	object, err := parseObject([]byte(result))
+	if err != nil {
+		return variables.parseError(err)
+	}
+
+	u.Object = object
+
+	return nil
+}
+
+func parseObject(text []byte) (map[string]any, error) {
+	data, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, err
+	}
+
+	var object map[string]any
+
+	return object, k8sjson.UnmarshalCaseSensitivePreserveInts(data, &object)
+}
+
+var lineNumber = regexp.MustCompile(`line \d+`)
+
+// parseError says that the text is no YAML after substitution. The parser quotes parts of the text, cut off at any place,
+// so that with secrets among the variables nothing but the line is passed on.
+func (v *Variables) parseError(err error) error {
+	if !v.hasSecrets() {
+		return fmt.Errorf("the result is not a YAML object: %w", err)
+	}
+
+	if line := lineNumber.FindString(err.Error()); line != "" {
+		return fmt.Errorf("the result is not a YAML object: %s", line)
+	}
+
+	return errors.New("the result is not a YAML object")
+}
