@@ -32,9 +32,6 @@ type Set struct {
 
 	// Images that the components run, in the order of installation.
 	Images []fluxv1.ComponentImage
-
-	// Unserved are the components some of whose kinds this distribution does not define, so that nobody can use them.
-	Unserved []string
 }
 
 // Revision is <version>@<digest>.
@@ -68,7 +65,7 @@ func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, er
 	if err != nil {
 		return nil, err
 	}
-	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images(), Unserved: d.unserved(components)}, nil
+	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images()}, nil
 }
 
 // validate refuses what the API admits and a build cannot honour.
@@ -111,7 +108,6 @@ func (p *plan) build() ([]*unstructured.Unstructured, error) {
 	if err := p.fitAccess(); err != nil {
 		return nil, err
 	}
-	p.fitDefinitions()
 	p.addSync()
 	objects, err := p.assemble()
 	if err != nil {

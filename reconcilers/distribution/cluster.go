@@ -1,11 +1,9 @@
 package distribution
 
 import (
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
@@ -88,42 +86,4 @@ func (p *plan) dropPodSecurityLabels() {
 		}
 		o.SetLabels(labels)
 	}
-}
-
-// fitDefinitions lets alerts and receivers name the kinds of the operator.
-func (p *plan) fitDefinitions() {
-	for _, o := range p.objects {
-		switch o.GetName() {
-		case alertsDefinition:
-			addKinds(o, "eventSources")
-		case receiversDefinition:
-			addKinds(o, "resources")
-		}
-	}
-}
-
-// addKinds adds the operator's kinds to the enumeration of spec.<list>[].kind in all versions of a definition.
-func addKinds(o *unstructured.Unstructured, list string) {
-	versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions")
-	path := []string{
-		"schema", "openAPIV3Schema", "properties", "spec", "properties", list,
-		"items", "properties", "kind", "enum",
-	}
-	for _, v := range versions {
-		version, ok := v.(map[string]any)
-		if !ok {
-			continue
-		}
-		kinds, found, err := unstructured.NestedSlice(version, path...)
-		if !found || err != nil {
-			continue
-		}
-		for _, kind := range []any{fluxv1.FluxInstanceKind, fluxv1.ResourceSetKind, fluxv1.ResourceSetInputProviderKind} {
-			if !slices.Contains(kinds, kind) {
-				kinds = append(kinds, kind)
-			}
-		}
-		set(&unstructured.Unstructured{Object: version}, kinds, path...)
-	}
-	set(o, versions, "spec", "versions")
 }

@@ -16,9 +16,7 @@ func (d *Distribution) collect(p *plan) error {
 	p.take(d.manifests["namespace"], "")
 	for _, c := range p.components {
 		for _, name := range definitions(c) {
-			if definition := d.crds[name]; definition != nil {
-				p.take([]*unstructured.Unstructured{definition}, c)
-			}
+			p.take([]*unstructured.Unstructured{d.crds[name]}, c)
 		}
 	}
 	p.take(d.manifests["rbac"], "")

@@ -25,9 +25,9 @@ func definitions(component string) []string {
 		return []string{"helmreleases.helm.toolkit.fluxcd.io"}
 	case fluxv1.NotificationController:
 		return []string{
-			alertsDefinition,
+			"alerts.notification.toolkit.fluxcd.io",
 			"providers.notification.toolkit.fluxcd.io",
-			receiversDefinition,
+			"receivers.notification.toolkit.fluxcd.io",
 		}
 	case fluxv1.ImageReflectorController:
 		return []string{
@@ -41,12 +41,6 @@ func definitions(component string) []string {
 	}
 	return nil
 }
-
-// The definitions whose lists of kinds name those of the operator too.
-const (
-	alertsDefinition    = "alerts.notification.toolkit.fluxcd.io"
-	receiversDefinition = "receivers.notification.toolkit.fluxcd.io"
-)
 
 // selectComponents returns the wanted components in the order of installation, each once.
 func selectComponents(wanted []string) ([]string, error) {
@@ -62,16 +56,4 @@ func selectComponents(wanted []string) ([]string, error) {
 		}
 	}
 	return selected, nil
-}
-
-// unserved returns those of the components that have a kind which the distribution does not define: their pods run and
-// do nothing for it.
-func (d *Distribution) unserved(components []string) []string {
-	var unserved []string
-	for _, c := range components {
-		if slices.ContainsFunc(definitions(c), func(name string) bool { return d.crds[name] == nil }) {
-			unserved = append(unserved, c)
-		}
-	}
-	return unserved
 }

@@ -61,14 +61,29 @@ func Load(manifests, crds fs.FS) (*Distribution, error) {
 		}
 		d.manifests[strings.TrimSuffix(file, path.Ext(file))] = objects
 	}
-	definitions, err := readCRDs(crds)
-	if err != nil {
+	if err := d.loadCRDs(crds); err != nil {
 		return nil, err
 	}
-	for _, o := range definitions {
+	return d, nil
+}
+
+// loadCRDs reads the definitions, and sees to it that no component lacks one.
+func (d *Distribution) loadCRDs(crds fs.FS) error {
+	objects, err := readCRDs(crds)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
 		d.crds[o.GetName()] = o
 	}
-	return d, nil
+	for _, c := range fluxv1.AllComponents() {
+		for _, name := range definitions(c) {
+			if d.crds[name] == nil {
+				return fmt.Errorf("read distribution %s: no definition %q of component %q", d.Version(), name, c)
+			}
+		}
+	}
+	return nil
 }
 
 // Version is the version of the distribution, such as v2.9.5.

@@ -1,8 +1,6 @@
 package instance
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
@@ -19,9 +17,6 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 		list = append(list, engine.Event{
 			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
 		})
-		if e := unserved(s); e != nil {
-			list = append(list, *e)
-		}
 	}
 	if s.failure != "" {
 		list = append(list, engine.Event{
@@ -49,15 +44,4 @@ func report(before *fluxv1.FluxInstance, s *scope) string {
 		verb = "installed"
 	}
 	return "Flux " + s.set.Version + " " + verb + "\n" + s.finished.log
-}
-
-// unserved warns of components that run without a kind to reconcile: installed, and of no use yet.
-func unserved(s *scope) *engine.Event {
-	if s.set == nil || len(s.set.Unserved) == 0 {
-		return nil
-	}
-	return &engine.Event{
-		Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason,
-		Message: "This version does not serve the kinds of " + strings.Join(s.set.Unserved, ", "),
-	}
 }

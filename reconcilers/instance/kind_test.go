@@ -31,15 +31,6 @@ func TestEvents(t *testing.T) {
 			before: status("", ""), after: status("v2.9.5@sha256:2", ""), scope: scope{set: set},
 			want: []engine.Event{{Reason: "Progressing", Message: "Installing revision v2.9.5@sha256:2", Metadata: revision}},
 		},
-		"Unserved": {
-			reason: "A component that nobody can use is no secret.",
-			before: status("", ""), after: status("v2.9.5@sha256:2", ""),
-			scope: scope{set: &distribution.Set{Unserved: []string{"helm-controller", "source-watcher"}}},
-			want: []engine.Event{
-				{Reason: "Progressing", Message: "Installing revision v2.9.5@sha256:2", Metadata: revision},
-				{Type: "Warning", Reason: "Progressing", Message: "This version does not serve the kinds of helm-controller, source-watcher"},
-			},
-		},
 		"Upgrading": {
 			reason: "Something ran before.",
 			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), scope: scope{set: set},
