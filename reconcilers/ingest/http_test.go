@@ -1,0 +1,203 @@
+package ingest_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// credentials are the headers that a server saw.
+func credentials(h http.Header) []string {
+	var got []string
+	for _, name := range []string{"Authorization", "Cookie", "X-Token", "Accept"} {
+		if v := h.Get(name); v != "" {
+			got = append(got, name+": "+v)
+		}
+	}
+
+	return got
+}
+
+func request(t *testing.T, url string) *http.Request {
+	t.Helper()
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	req.Header.Set("Authorization", "Bearer t0ken")
+	req.Header.Set("Cookie", "session=1")
+	req.Header.Set("X-Token", "t0ken")
+	req.Header.Set("Accept", "text/plain")
+
+	return req
+}
+
+func TestClientRedirects(t *testing.T) {
+	var seen []string
+
+	end := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = credentials(r.Header) })
+	other := httptest.NewServer(end)
+	t.Cleanup(other.Close)
+
+	mux := http.NewServeMux()
+	mux.Handle("/end", end)
+	mux.Handle("/same", http.RedirectHandler("/end", http.StatusFound))
+	mux.Handle("/other", http.RedirectHandler(other.URL, http.StatusFound))
+	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+
+	all := []string{"Authorization: Bearer t0ken", "Cookie: session=1", "X-Token: t0ken", "Accept: text/plain"}
+
+	cases := map[string]struct {
+		reason string
+		path   string
+		want   []string
+		err    string
+	}{
+		"Same":  {reason: "The same server gets the credentials.", path: "/same", want: all},
+		"Other": {reason: "Another port is another server and gets none.", path: "/other", want: []string{"Accept: text/plain"}},
+		"Loop":  {reason: "There is an end to redirects.", path: "/loop", err: "more than 10 redirects"},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			seen = nil
+			client := ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{}), nil)
+
+			resp, err := client.Do(request(t, server.URL+tc.path))
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+
+			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s\nerror: %v", tc.reason, err)
+			}
+
+			if diff := cmp.Diff(tc.want, seen); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestClientRefusesDowngrade(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+
+	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
+	t.Cleanup(secure.Close)
+
+	tls := secure.Client().Transport.(*http.Transport).TLSClientConfig //nolint:forcetypeassert // documented by httptest
+	client := ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{TLS: tls}), nil)
+
+	resp, err := client.Do(request(t, secure.URL))
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Error("a redirect from HTTPS to HTTP was followed")
+	}
+}
+
+func TestClientBoundsBodies(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/error" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+
+		_, _ = io.WriteString(w, strings.Repeat("x", 100<<10))
+	}))
+	t.Cleanup(server.Close)
+
+	cases := map[string]struct {
+		reason string
+		path   string
+		max    func(*http.Response) int64
+		over   bool
+	}{
+		"NoBound":    {reason: "Without a bound all is read.", path: "/"},
+		"Below":      {reason: "What is within the bound is read.", path: "/", max: func(*http.Response) int64 { return 100 << 10 }},
+		"Over":       {reason: "What is over the bound is not.", path: "/", max: func(*http.Response) int64 { return 1000 }, over: true},
+		"ErrorBound": {reason: "Errors are always bounded.", path: "/error", over: true},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			resp, err := ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{}), tc.max).Do(request(t, server.URL+tc.path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+
+			_, err = io.Copy(io.Discard, resp.Body)
+			if over := (*ingest.LimitError)(nil); errors.As(err, &over) != tc.over {
+				t.Errorf("%s\nerror: %v", tc.reason, err)
+			}
+		})
+	}
+}
+
+func TestRefuseLinkLocal(t *testing.T) {
+	cases := map[string]bool{
+		"169.254.169.254": false, "::ffff:169.254.169.254": false, "fe80::1": false, "fd00:ec2::254": false,
+		"100.100.100.200": false, "0.0.0.0": false, "::": false, "224.0.0.1": false,
+		"127.0.0.1": true, "10.0.0.1": true, "192.0.2.1": true, "2001:db8::1": true,
+	}
+
+	for addr, want := range cases {
+		if err := ingest.RefuseLinkLocal(netip.MustParseAddr(addr)); (err == nil) != want {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+func TestDialerAsks(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+
+	refused := errors.New("not here")
+	allow := func(a netip.Addr) error {
+		if a.IsLoopback() {
+			return refused
+		}
+
+		return nil
+	}
+
+	// The name is resolved before it is decided.
+	url := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+
+	resp, err := ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{Allow: allow}), nil).Do(request(t, url))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+
+	if !errors.Is(err, refused) {
+		t.Errorf("unexpected error: %v", err)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	cases := map[string]string{
+		"https://user:secret@example.com/a?token=x#y": "https://example.com/a",
+		"https://t0ken@example.com/a":                 "https://example.com/a",
+		"ssh://git@example.com:22/a":                  "ssh://example.com:22/a",
+		"https://exa mple\x7f":                        "invalid URL",
+	}
+
+	for raw, want := range cases {
+		if got := ingest.Redact(raw); got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}

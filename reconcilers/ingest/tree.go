@@ -1,0 +1,316 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// Node is a file or a directory in the tree of a commit.
+type Node struct {
+	// Path from the root, with slashes.
+	Path string
+
+	// Dir tells that it is a directory. The fields below are those of files.
+	Dir bool
+
+	// Executable tells that somebody may execute the file.
+	Executable bool
+
+	// Size of the file in bytes.
+	Size int64
+
+	// Hash of the blob: see Pack.Open.
+	Hash plumbing.Hash
+}
+
+// WalkOptions say what of a tree is wanted.
+type WalkOptions struct {
+	// Limits of what comes out. Of all that is looked at, ten times as many entries are allowed.
+	Limits Limits
+
+	// Under optionally names directories; only what lies in one of them comes out.
+	Under []string
+
+	// Skip optionally leaves out a file or directory, given by the elements of its path. What is in a directory that is left
+	// out is looked at all the same, unless Prune says otherwise.
+	Skip func(elements []string, dir bool) bool
+
+	// Prune tells that what is in a directory that is left out is left out too.
+	Prune bool
+}
+
+// ErrNoDirectory says that a directory in WalkOptions.Under is not in the tree.
+var ErrNoDirectory = errors.New("no such directory in the tree")
+
+// Walk calls visit for the directories and regular files in the tree of a commit, parents first, in an order that depends on
+// nothing else. Symbolic links and sub-modules are passed over, but a symbolic link that leads out of the tree is a
+// *RefusedError, unless it is left out, and so is a name that is dangerous on some file system.
+func (p *Pack) Walk(ctx context.Context, commit *object.Commit, o WalkOptions, visit func(Node) error) error {
+	o.Limits = o.Limits.orDefaults()
+	w := &walk{
+		pack: p, options: o, visit: visit,
+		meter: meter{limits: o.Limits}, visits: int64(o.Limits.Entries) * visitsPerEntry,
+	}
+
+	for _, u := range o.Under {
+		elements := slices.DeleteFunc(strings.Split(path.Clean(u), "/"), func(e string) bool { return e == "." || e == "" })
+		if len(elements) == 0 {
+			w.under = nil
+
+			break
+		}
+
+		w.under = append(w.under, &under{elements: elements})
+	}
+
+	if err := w.tree(ctx, commit.TreeHash, nil); err != nil {
+		return fmt.Errorf("walk tree of commit %s: %w", commit.Hash, err)
+	}
+
+	for _, u := range w.under {
+		if !u.found {
+			return fmt.Errorf("%q: %w", strings.Join(u.elements, "/"), ErrNoDirectory)
+		}
+	}
+
+	return nil
+}
+
+// visitsPerEntry is how many entries may be looked at for one that may come out.
+const visitsPerEntry = 10
+
+// walk is the state of one Walk.
+type walk struct {
+	meter
+
+	pack    *Pack
+	options WalkOptions
+	visit   func(Node) error
+	visits  int64 // that are left
+	under   []*under
+}
+
+// under is one of WalkOptions.Under.
+type under struct {
+	elements []string
+	found    bool
+}
+
+// wanted tells whether a path lies in a wanted directory, or leads to one.
+func (w *walk) wanted(elements []string, dir bool) (in, leads bool) {
+	if len(w.under) == 0 {
+		return true, true
+	}
+
+	for _, u := range w.under {
+		n := min(len(u.elements), len(elements))
+		if !slices.Equal(u.elements[:n], elements[:n]) {
+			continue
+		}
+
+		switch {
+		case len(elements) > len(u.elements), dir && len(elements) == len(u.elements):
+			u.found, in, leads = true, true, true
+		case dir:
+			leads = true
+		}
+	}
+
+	return in, leads
+}
+
+func (w *walk) tree(ctx context.Context, hash plumbing.Hash, parent []string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
+	entries, err := w.pack.tree(ctx, hash)
+	if err != nil {
+		return err
+	}
+
+	names := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if names[e.Name] {
+			return refuse(path.Join(path.Join(parent...), e.Name), "the name comes twice")
+		}
+
+		names[e.Name] = true
+
+		if err := w.entryOf(ctx, e, parent); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+func (w *walk) entryOf(ctx context.Context, e object.TreeEntry, parent []string) error {
+	if err := checkGitName(e.Name, strings.Join(parent, "/")); err != nil {
+		return err
+	}
+
+	elements := append(slices.Clip(parent), e.Name)
+	name := strings.Join(elements, "/")
+
+	if w.visits--; w.visits < 0 {
+		return over(int64(w.limits.Entries)*visitsPerEntry, unitVisits, name)
+	}
+
+	if len(elements) > w.limits.Depth {
+		return over(int64(w.limits.Depth), unitDepth, name)
+	}
+
+	dir := e.Mode == filemode.Dir
+
+	in, leads := w.wanted(elements, dir)
+	if !leads {
+		return nil
+	}
+
+	skipped := !in || w.options.Skip != nil && w.options.Skip(elements, dir)
+	if dir {
+		return w.dir(ctx, e, elements, in, skipped)
+	}
+
+	if skipped {
+		return nil
+	}
+
+	return w.leaf(ctx, e, name, len(elements))
+}
+
+// dir visits a directory and what is in it.
+func (w *walk) dir(ctx context.Context, e object.TreeEntry, elements []string, in, skipped bool) error {
+	if !skipped {
+		name := strings.Join(elements, "/")
+		if err := w.entry(name, len(elements)); err != nil {
+			return err
+		}
+
+		if err := w.visit(Node{Path: name, Dir: true}); err != nil {
+			return err
+		}
+	}
+
+	if skipped && in && w.options.Prune {
+		return nil
+	}
+
+	return w.tree(ctx, e.Hash, elements)
+}
+
+// leaf visits what is no directory.
+func (w *walk) leaf(ctx context.Context, e object.TreeEntry, name string, elements int) error {
+	switch e.Mode { // go-git knows no others: it takes them for one of these, as Git does
+	case filemode.Submodule:
+		return nil
+	case filemode.Symlink:
+		return w.symlink(ctx, e.Hash, name)
+	}
+
+	size, err := w.pack.Size(e.Hash)
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+
+	if err := w.entry(name, elements); err != nil {
+		return err
+	}
+
+	if err := w.file(name, size); err != nil {
+		return err
+	}
+
+	return w.visit(Node{Path: name, Executable: e.Mode == filemode.Executable, Size: size, Hash: e.Hash})
+}
+
+// symlink refuses a link that leads out of the tree.
+func (w *walk) symlink(ctx context.Context, hash plumbing.Hash, name string) error {
+	const maxTarget = 4096
+
+	r, err := w.pack.Open(ctx, hash)
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	defer r.Close()
+
+	target, err := io.ReadAll(io.LimitReader(r, maxTarget+1))
+	if err != nil {
+		return fmt.Errorf("read target of symbolic link %q: %w", name, err)
+	}
+
+	if len(target) > maxTarget {
+		return over(maxTarget, "bytes per target of a symbolic link", name)
+	}
+
+	if leavesRoot(name, string(target)) {
+		return refuse(name, "the symbolic link leads out of the tree: %q", target)
+	}
+
+	return nil
+}
+
+// unseen names the files of the tree of the commit that are not in the pack, in the order in which Git packs them, so that
+// the first one is the likeliest to come next. Directories that are not in the pack end in a slash.
+func (p *Pack) unseen(ctx context.Context, hash plumbing.Hash) []string {
+	_ = p.resolve(ctx) // as far as it goes: the end of the pack is missing
+
+	commit, err := p.Commit(ctx, hash)
+	if err != nil {
+		return nil
+	}
+
+	u := &unseen{pack: p, done: map[plumbing.Hash]bool{}}
+	u.tree(ctx, commit.TreeHash, "")
+
+	return u.names
+}
+
+// maxUnseen bounds the names that are collected.
+const maxUnseen = 1000
+
+type unseen struct {
+	pack  *Pack
+	done  map[plumbing.Hash]bool
+	names []string
+}
+
+func (u *unseen) tree(ctx context.Context, hash plumbing.Hash, name string) {
+	entries, err := u.pack.tree(ctx, hash)
+	if err != nil {
+		if name != "" {
+			u.names = append(u.names, name+"/")
+		}
+
+		return
+	}
+
+	for _, e := range entries {
+		if len(u.names) >= maxUnseen || ctx.Err() != nil {
+			return
+		}
+
+		if u.done[e.Hash] || e.Mode == filemode.Submodule {
+			continue
+		}
+
+		u.done[e.Hash] = true
+
+		switch at := path.Join(name, e.Name); {
+		case e.Mode == filemode.Dir:
+			u.tree(ctx, e.Hash, at)
+		case !u.pack.Has(e.Hash):
+			u.names = append(u.names, at)
+		}
+	}
+}
