@@ -43,6 +43,9 @@ func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, er
 	if err := d.validate(instance); err != nil {
 		return nil, err
 	}
+	if o.Image.Repository == "" {
+		return nil, errors.New("the operator does not know its own image, which the components run")
+	}
 	components, err := selectComponents(instance.GetComponents())
 	if err != nil {
 		return nil, err

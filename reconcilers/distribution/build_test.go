@@ -125,6 +125,14 @@ func TestMissingDefinition(t *testing.T) {
 	}
 }
 
+// TestNoImage shows that nothing is deployed from a guess.
+func TestNoImage(t *testing.T) {
+	_, err := load(t).Build(read(t, "Default"), Options{})
+	if diff := cmp.Diff("the operator does not know its own image, which the components run", fmt.Sprint(err)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestImages shows what the status tells about the images.
 func TestImages(t *testing.T) {
 	got := build(t, load(t), "FewComponents").Images
