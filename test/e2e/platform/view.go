@@ -121,7 +121,7 @@ func (v *View) informer(kind schema.GroupVersionKind) cache.SharedIndexInformer 
 	_ = i.SetTransform(slim)                                     //nolint:errcheck // fails only for a started informer
 	_ = i.SetWatchErrorHandler(func(*cache.Reflector, error) {}) //nolint:errcheck // it is tried again: the deadline says so
 	_, _ = i.AddEventHandler(cache.ResourceEventHandlerFuncs{    //nolint:errcheck // fails only for a stopped informer
-		AddFunc: func(any) { v.touch() }, UpdateFunc: func(any, any) { v.touch() }, DeleteFunc: func(any) { v.touch() },
+		AddFunc: func(any) { v.Nudge() }, UpdateFunc: func(any, any) { v.Nudge() }, DeleteFunc: func(any) { v.Nudge() },
 	})
 
 	v.informers[kind.GroupKind()] = i
@@ -144,7 +144,8 @@ func slim(obj any) (any, error) {
 	return obj, nil
 }
 
-func (v *View) touch() {
+// Nudge makes Until ask its condition again, though nothing has changed.
+func (v *View) Nudge() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 
