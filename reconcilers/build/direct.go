@@ -153,13 +153,17 @@ func decode(data []byte) (documents, error) {
 	var inner []map[string]any
 
 	for _, part := range parts {
-		object, err := decodeDocument(part)
+		object, hollow, err := decodeDocument(part)
 		if err != nil {
 			return documents{}, err
 		}
 
 		if len(object) == 0 {
 			continue
+		}
+
+		if hollow {
+			result.odd = "it has a key or an entry without a value in braces or brackets"
 		}
 
 		items, isList, err := listItems(object)
@@ -184,21 +188,40 @@ func decode(data []byte) (documents, error) {
 	return result, nil
 }
 
-func decodeDocument(data []byte) (map[string]any, error) {
+// decodeDocument returns the object in the document, or nil if there is none, and whether it is hollow.
+func decodeDocument(data []byte) (map[string]any, bool, error) {
+	var node yaml.Node
+	if err := yaml.Unmarshal(data, &node); err != nil || node.IsZero() {
+		return nil, false, err
+	}
+
 	var object map[string]any
-	if err := yaml.Unmarshal(data, &object); err != nil {
-		return nil, err
+	if err := node.Decode(&object); err != nil {
+		return nil, false, err
 	}
 
 	if err := jsonMap(object); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 
 	if len(object) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 
-	return object, checkIdentity(object)
+	return object, isHollow(&node), checkIdentity(object)
+}
+
+// isHollow tells whether nothing stands where a value belongs in braces or brackets, as in {a, b: c}. The library writes
+// an empty string for it.
+func isHollow(node *yaml.Node) bool {
+	for _, n := range node.Content {
+		nothing := n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0
+		if nothing && node.Style&yaml.FlowStyle != 0 || isHollow(n) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // checkIdentity says what the object lacks to be one of Kubernetes.

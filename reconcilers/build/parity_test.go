@@ -87,6 +87,7 @@ func TestDirectPathEqualsLibrary(t *testing.T) {
 		"LocalConfig":         {reason: "The library acts on annotations of kustomize."},
 		"RBAC":                {reason: "References between objects do not change if no name does.", direct: true},
 		"Namespaces":          {reason: "Whether namespaces tell objects apart is left to the library."},
+		"Hollow":              {reason: "What the library makes of a missing value in braces is left to it."},
 		"Empty":               {reason: "A directory without YAML stands for no objects.", direct: true},
 	}
 

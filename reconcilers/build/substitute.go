@@ -12,11 +12,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/resid"
 	"sigs.k8s.io/yaml"
 
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 )
-
-// SubstituteKey is the label or annotation that keeps an object from substitution, with the exact value disabled.
-const SubstituteKey = "kustomize.toolkit.fluxcd.io/substitute"
 
 // maxSubstituted bounds the bytes that the variables add to one object.
 const maxSubstituted = 16 << 20
@@ -44,7 +42,8 @@ func typeOf(u *unstructured.Unstructured) string {
 }
 
 func isExempt(u *unstructured.Unstructured) bool {
-	return u.GetLabels()[SubstituteKey] == meta.DisabledValue || u.GetAnnotations()[SubstituteKey] == meta.DisabledValue
+	return u.GetLabels()[kustomizev1.SubstituteMark] == meta.DisabledValue ||
+		u.GetAnnotations()[kustomizev1.SubstituteMark] == meta.DisabledValue
 }
 
 func hasDollar(v any) bool {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 )
 
@@ -34,7 +35,7 @@ func TestSubstitution(t *testing.T) {
 	}
 
 	marked := func(kind, value string) string {
-		return strings.Replace(data("k: ${X}"), "metadata:\n", "metadata:\n  "+kind+":\n    "+SubstituteKey+": "+value+"\n", 1)
+		return strings.Replace(data("k: ${X}"), "metadata:\n", "metadata:\n  "+kind+":\n    "+kustomizev1.SubstituteMark+": "+value+"\n", 1)
 	}
 
 	cases := map[string]struct {
