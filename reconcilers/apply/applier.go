@@ -2,51 +2,49 @@ package apply
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
-	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/health"
 )
 
-// Owner is who applies a set, and how its objects show that.
-type Owner struct {
-	// ID of the object that owns the set, such as a Kustomization.
-	access.ID
-	// Prefix of the labels <prefix>/name and <prefix>/namespace that each object of the set gets, and of the markers
-	// <prefix>/reconcile, /ssa, /force and /prune with which users steer single objects.
-	Prefix string
-	// Manager is the field manager.
-	Manager string
-}
-
-// Takeover names field managers whose fields the owner takes over, so that what they set and the set does not have is
-// removed. Those of kubectl and of earlier generations of the owner are always taken over.
-type Takeover struct {
-	// Manager is the name, or its beginning if Prefix is set.
-	Manager string
-	Prefix  bool
-}
+const (
+	defaultTimeout     = time.Minute
+	defaultConcurrency = 8
+	// readyTimeout is how long an Apply waits for the watches of new kinds to show what is there. Without them it asks
+	// the API server for what it would have known.
+	readyTimeout = 10 * time.Second
+)
 
 // Options of one Apply.
 type Options struct {
 	// Digest identifies the set and the options, for Clean. It may be empty.
 	Digest string
+	// Inventory of the last set, as the owner's status has it. What is no longer in the set stays known until it is
+	// pruned, or missing here.
+	Inventory []access.Ref
+	// Full checks every object against the API server, whatever is remembered and seen. It is meant to be rare.
+	Full bool
 	// Force deletes and creates objects anew whose change is refused because a field is immutable.
 	Force bool
 	// Labels and Annotations are set on every object, over those that it has.
 	Labels, Annotations map[string]string
-	// Stages are kinds that are applied, and waited for, in a stage of their own before all others.
+	// Stages are kinds that are applied, and waited for, in a stage of their own before most others.
 	Stages []schema.GroupKind
-	// Takeovers beyond those that are always done.
+	// Takeovers beyond those that are always done: kubectl*, before-first-apply, and the owner's manager itself where it
+	// has not used server-side apply.
 	Takeovers []Takeover
-	// DropLabels and DropAnnotations are removed from the live objects: keys of tools that the owner replaces.
+	// DropLabels and DropAnnotations are removed from live objects that are written, unless the set has them: keys of
+	// tools that the owner replaces. kubectl's copy of the last applied object is always one of them.
 	DropLabels, DropAnnotations []string
-	// Timeout of the wait for one stage. Zero stands for a minute.
+	// Timeout of the wait for one stage, and for the end of an object that is created anew. Zero stands for a minute.
 	Timeout time.Duration
 	// Concurrency is the number of requests in parallel. Zero stands for 8.
 	Concurrency int
@@ -54,114 +52,223 @@ type Options struct {
 	Strict bool
 }
 
-// Action is what was done to an object.
-type Action string
-
-// Actions, as change logs name them.
-const (
-	Created    Action = "created"
-	Configured Action = "configured"
-	Deleted    Action = "deleted"
-	Unchanged  Action = "unchanged"
-	Skipped    Action = "skipped"
-)
-
-// Change is what was done to one object.
-type Change struct {
-	access.Ref
-	Action Action
-}
-
-// String returns "Kind/namespace/name action".
-func (c Change) String() string { return c.Ref.String() + " " + string(c.Action) }
-
-// Changes are in the order in which they were decided, not in that in which they happened to finish.
-type Changes []Change
-
-// Fight is an object that somebody else keeps changing back.
-type Fight struct {
-	access.ID
-	// Manager is the field manager of the other side, or empty if it deletes the object.
-	Manager string
-	// Corrections within the last minutes.
-	Corrections int
-	// Until is when the next correction is due.
-	Until time.Time
-}
-
-// Result of an Apply. After an error it tells how far it came.
-type Result struct {
-	// Changes has an entry for each object of the set. After an error, those that were not reached are left out.
-	Changes Changes
-	// Fights that are slowed down, by identity.
-	Fights []Fight
-}
-
 // ApplierOptions are the dependencies of an Applier.
 type ApplierOptions struct {
-	// Wake is called when something that the owner applied is no longer as it was applied. It must not block.
+	// Wake is called with cause Drifted when something that the owner applied is no longer as it was applied. It must
+	// not block. It is required.
 	Wake func(owner access.ID, cause health.Cause)
 	// Clock is for the pace of fights. Nil stands for the machine's.
 	Clock clock.WithDelayedExecution
 }
 
-// Applier applies sets to one cluster and remembers how. Its methods may be called concurrently; calls for the same
-// owner wait for each other.
-type Applier struct{}
+// Applier applies sets to one cluster and remembers how. Its methods may be called concurrently; calls of Apply for the
+// same owner wait for each other.
+type Applier struct {
+	hub   *health.Hub
+	wake  func(access.ID, health.Cause)
+	clock clock.WithDelayedExecution
+
+	mu      sync.Mutex // never held during a request
+	ledgers map[access.ID]*ledger
+}
+
+// ledger is what is remembered about the set of one owner.
+type ledger struct {
+	busy chan struct{} // holds a token while an Apply or Prune runs
+
+	owner     Owner
+	takeovers takeovers
+	records   map[access.ID]*record
+	tracked   map[access.ID]struct{} // the set, and what is to be pruned
+	digest    string                 // of the last Apply, if it succeeded
+	changes   Changes                // of the last Apply, none of which is a change any more
+}
 
 // New makes an applier over the hub of its cluster.
-func New(hub *health.Hub, o ApplierOptions) *Applier { return nil }
+func New(hub *health.Hub, o ApplierOptions) *Applier {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	a := &Applier{hub: hub, wake: o.Wake, clock: o.Clock, ledgers: map[access.ID]*ledger{}}
+	hub.Observe(a.observe)
+	return a
+}
 
 // Apply makes the cluster have the objects. The set is not changed. Before anything is written, everything that is about
 // to change is tried, and all that is refused is returned as one Errors; only what depends on a definition or a namespace
-// of the same set is tried after these. The objects are tracked in the hub, with those of earlier sets until Prune.
+// of the same set is tried after these. The objects are tracked in the hub, with those of the inventory. The result is
+// never nil.
 func (a *Applier) Apply(ctx context.Context, c *access.Client, owner Owner, set []*unstructured.Unstructured, o Options) (*Result, error) {
-	return nil, nil
+	l, err := a.begin(ctx, owner)
+	if err != nil {
+		return &Result{}, err
+	}
+	defer l.end()
+	if !o.Full && a.Clean(owner.ID, o.Digest) {
+		return &Result{Changes: slices.Clone(l.changes), Fights: a.fights(l)}, nil
+	}
+	objects, refused, err := prepare(ctx, owner, set, c.Mapping, o)
+	if err != nil {
+		return &Result{}, err
+	}
+	a.adopt(l, owner, objects, o)
+	ready, cancel := context.WithTimeout(ctx, readyTimeout)
+	_ = a.hub.Ready(ready, owner.ID) // if it is not, more has to be asked
+	cancel()
+
+	r := a.plan(l, c, owner, objects, refused, o)
+	err = r.execute(ctx)
+	result := &Result{Changes: r.changes()}
+	a.finish(l, r, err)
+	result.Fights = a.fights(l)
+	return result, err
 }
 
 // Clean tells, from memory, whether the last Apply of the owner succeeded with this digest, and everything is still as
-// it was applied. An Apply would then do nothing.
-func (a *Applier) Clean(owner access.ID, digest string) bool { return false }
-
-// PruneOptions of one Prune.
-type PruneOptions struct {
-	// Concurrency is the number of requests in parallel. Zero stands for 8.
-	Concurrency int
-}
-
-// Pruned is what became of the objects that left a set.
-type Pruned struct {
-	// Changes has an entry for each object: deleted, or skipped because it is somebody else's or excluded by a marker.
-	Changes Changes
-	// Survivors could not be deleted and stay in the inventory.
-	Survivors []access.Ref
-}
-
-// Prune deletes the objects, last applied first, that carry the owner's labels and no marker against it. An object
-// that is gone counts as deleted. Dependents are deleted in the background. Errors are collected.
-func (a *Applier) Prune(ctx context.Context, c *access.Client, owner Owner, stale []access.Ref, o PruneOptions) (*Pruned, error) {
-	return nil, nil
+// it was applied, or is left alone because somebody fights over it. An Apply would then do nothing.
+func (a *Applier) Clean(owner access.ID, digest string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.ledgers[owner]
+	if l == nil || digest == "" || l.digest != digest {
+		return false
+	}
+	now := a.clock.Now()
+	for _, r := range l.records {
+		if r.dirty != "" && !r.fight.slowed(now) {
+			return false
+		}
+	}
+	return !a.hub.Blind(owner)
 }
 
 // Adopt makes the objects of an inventory known without applying anything, so that they can be pruned, reported on and
-// waited for: on deletion, or after a restart.
-func (a *Applier) Adopt(owner Owner, inventory []access.Ref) {}
+// waited for, as on deletion.
+func (a *Applier) Adopt(ctx context.Context, owner Owner, inventory []access.Ref) error {
+	l, err := a.begin(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer l.end()
+	a.mu.Lock()
+	l.owner = owner
+	for _, ref := range inventory {
+		l.tracked[ref.ID] = struct{}{}
+	}
+	a.mu.Unlock()
+	a.track(l)
+	if err := a.hub.Ready(ctx, owner.ID); err != nil {
+		return fmt.Errorf("wait for the watches: %w", err)
+	}
+	return nil
+}
 
-// Orphans returns the objects that carry the owner's labels, but are in no inventory: applied, and then forgotten by
-// a crash. Only kinds that are watched count.
-func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref { return nil }
+// Orphans returns the objects that carry the owner's labels, but are not in the inventory: applied, and then forgotten
+// by a crash. Only kinds that are watched count.
+func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref {
+	known := make(map[access.ID]struct{}, len(inventory))
+	for _, ref := range inventory {
+		known[ref.ID] = struct{}{}
+	}
+	var out []access.Ref
+	for _, ref := range a.hub.Labelled(owner.ID, owner.nameLabel(), owner.namespaceLabel()) {
+		if _, ok := known[ref.ID]; !ok {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
 
-// Forget drops all that is known about the owner, and the hub's interest in it. It deletes nothing.
-func (a *Applier) Forget(owner access.ID) {}
+// Forget drops all that is known about the owner, and the hub's interest in its objects. It deletes nothing.
+func (a *Applier) Forget(owner access.ID) {
+	a.mu.Lock()
+	delete(a.ledgers, owner)
+	a.mu.Unlock()
+	a.hub.Untrack(owner)
+}
 
-// Inventory returns the references to all objects of the changes, sorted, for a status.
-func (c Changes) Inventory() *meta.ResourceInventory { return nil }
+// begin waits for the owner's turn.
+func (a *Applier) begin(ctx context.Context, owner Owner) (*ledger, error) {
+	a.mu.Lock()
+	l := a.ledgers[owner.ID]
+	if l == nil {
+		l = &ledger{
+			busy: make(chan struct{}, 1), owner: owner, takeovers: owner.takeovers(nil),
+			records: map[access.ID]*record{}, tracked: map[access.ID]struct{}{},
+		}
+		a.ledgers[owner.ID] = l
+	}
+	a.mu.Unlock()
+	select {
+	case l.busy <- struct{}{}:
+		return l, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another apply of %s: %w", owner.ID, context.Cause(ctx))
+	}
+}
 
-// Log returns one line for each object that was created, configured or deleted.
-func (c Changes) Log() string { return "" }
+func (l *ledger) end() { <-l.busy }
 
-// Applied returns the identities of all objects that were not skipped: those whose health matters.
-func (c Changes) Applied() []access.ID { return nil }
+// adopt makes the set and the inventory what is tracked.
+func (a *Applier) adopt(l *ledger, owner Owner, objects []desired, o Options) {
+	a.mu.Lock()
+	l.owner, l.takeovers = owner, owner.takeovers(o.Takeovers)
+	l.digest, l.changes = "", nil
+	l.tracked = make(map[access.ID]struct{}, len(objects)+len(o.Inventory))
+	records := make(map[access.ID]*record, len(objects))
+	for i := range objects {
+		id := objects[i].ID
+		l.tracked[id] = struct{}{}
+		if r := l.records[id]; r != nil {
+			records[id] = r
+		}
+	}
+	for _, ref := range o.Inventory {
+		l.tracked[ref.ID] = struct{}{}
+	}
+	l.records = records
+	a.mu.Unlock()
+	a.track(l)
+}
 
-// Labels returns the labels that objects of the owner carry.
-func (o Owner) Labels() map[string]string { return nil }
+func (a *Applier) track(l *ledger) {
+	a.mu.Lock()
+	ids := make([]access.ID, 0, len(l.tracked))
+	for id := range l.tracked {
+		ids = append(ids, id)
+	}
+	owner := l.owner
+	a.mu.Unlock()
+	a.hub.Track(owner.ID, owner.nameLabel(), ids)
+}
+
+// finish remembers the outcome.
+func (a *Applier) finish(l *ledger, r *run, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		return
+	}
+	l.digest = r.options.Digest
+	l.changes = make(Changes, 0, len(r.tasks))
+	for _, c := range r.changes() {
+		if c.Action != Skipped {
+			c.Action = Unchanged
+		}
+		l.changes = append(l.changes, c)
+	}
+}
+
+func (a *Applier) fights(l *ledger) []Fight {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []Fight
+	now := a.clock.Now()
+	for id, r := range l.records {
+		if r.fight.slowed(now) {
+			out = append(out, r.report(id))
+		}
+	}
+	sortFights(out)
+	return out
+}

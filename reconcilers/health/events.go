@@ -41,10 +41,10 @@ func (h *Hub) change(fn func(n *notes)) {
 // show notes that an object is there.
 func (h *Hub) show(f *feed, s seen) {
 	h.change(func(n *notes) {
-		rev := revision(s.live.ResourceVersion)
+		rev := Revision(s.live.ResourceVersion)
 		o := f.object(s.key)
 		o.polled = true
-		if o.live != nil && rev < revision(o.live.ResourceVersion) {
+		if o.live != nil && rev < Revision(o.live.ResourceVersion) {
 			return // read before, told after
 		}
 		f.unindex(o)
@@ -92,7 +92,7 @@ func (h *Hub) listed(f *feed, found map[key]struct{}, rev uint64, version string
 		f.become(open)
 		for k, o := range f.objects {
 			_, ok := found[k]
-			if !ok && o.live != nil && revision(o.live.ResourceVersion) <= rev {
+			if !ok && o.live != nil && Revision(o.live.ResourceVersion) <= rev {
 				f.lose(o)
 				n.changed(o)
 			} else {

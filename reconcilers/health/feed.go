@@ -86,7 +86,7 @@ func (f *feed) knows(o *object) Knowledge {
 			return Unknown
 		}
 		return Absent
-	case revision(o.live.ResourceVersion) < o.floor:
+	case Revision(o.live.ResourceVersion) < o.floor:
 		return Unknown
 	}
 	return Present
@@ -157,7 +157,7 @@ func (f *feed) list(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f.hub.listed(f, found, revision(version), gvk.Version)
+	f.hub.listed(f, found, Revision(version), gvk.Version)
 	return version, nil
 }
 
@@ -176,7 +176,7 @@ func (f *feed) watch(ctx context.Context, version *string) error {
 		}
 		if e.Type == watch.Bookmark {
 			*version = e.ResourceVersion
-			f.hub.mark(f, revision(*version))
+			f.hub.mark(f, Revision(*version))
 			continue
 		}
 		s, err := f.look(e.Item, gvk)
@@ -185,7 +185,7 @@ func (f *feed) watch(ctx context.Context, version *string) error {
 		}
 		*version = s.live.ResourceVersion
 		if e.Type == watch.Deleted {
-			f.hub.hide(f, s.key, revision(*version))
+			f.hub.hide(f, s.key, Revision(*version))
 		} else {
 			f.hub.show(f, s)
 		}

@@ -91,7 +91,7 @@ func (h *Hub) Expect(id access.ID, label, resourceVersion string) {
 			return
 		}
 		if o := f.objects[keyOf(id)]; o != nil {
-			o.floor = max(o.floor, revision(resourceVersion))
+			o.floor = max(o.floor, Revision(resourceVersion))
 			n.settle(o)
 		}
 		if f.state == unserved { // it is, now
@@ -145,27 +145,28 @@ func (h *Hub) pending(id access.ID) []*feed {
 	return out
 }
 
-// Orphans returns the objects of the kinds in force that carry the label key with the owner's name, and the second key
-// with its namespace, but are not tracked by it.
-func (h *Hub) Orphans(id access.ID, label, namespaceLabel string) []access.Ref {
+// Labelled returns all objects of the watched kinds, tracked or not, that carry the label key with the owner's name and
+// the second key with its namespace, and are not being deleted.
+func (h *Hub) Labelled(id access.ID, label, namespaceLabel string) []access.Ref {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := h.owners[id]
 	var out []access.Ref
 	for s, f := range h.feeds {
 		if s.label != label {
 			continue
 		}
 		for o := range f.named[id.Name] {
-			if o.live.Deleting || o.live.Labels[namespaceLabel] != id.Namespace || (w != nil && w.tracked[o.id] != nil) {
-				continue
+			if !o.live.Deleting && o.live.Labels[namespaceLabel] == id.Namespace {
+				out = append(out, access.Ref{ID: o.id, Version: f.version})
 			}
-			out = append(out, access.Ref{ID: o.id, Version: f.version})
 		}
 	}
 	sortRefs(out)
 	return out
 }
+
+// Blind tells whether the owner tracks objects that cannot be watched.
+func (h *Hub) Blind(owner access.ID) bool { return len(h.blind(owner)) > 0 }
 
 // Poll reads the objects of the owner that cannot be watched, with the rights of the client, one request each. Who
 // awaits them calls it from time to time.

@@ -191,9 +191,9 @@ func existing(deleting bool) (status.Status, string) {
 	return status.CurrentStatus, "Resource exists"
 }
 
-// revision returns a resource version as the number that it is in practice, and zero for one that is not a number,
+// Revision returns a resource version as the number that it is in practice, and zero for one that is not a number,
 // which then is never waited for.
-func revision(resourceVersion string) uint64 {
+func Revision(resourceVersion string) uint64 {
 	n, err := strconv.ParseUint(resourceVersion, 10, 64)
 	if err != nil {
 		return 0

@@ -1,0 +1,122 @@
+package apply
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// Owner is who applies a set, and how its objects show that.
+type Owner struct {
+	// ID of the object that owns the set, such as a Kustomization.
+	access.ID
+	// Prefix of the labels <prefix>/name and <prefix>/namespace that each object of the set gets, and of the markers
+	// <prefix>/reconcile, /ssa, /force and /prune with which users steer single objects.
+	Prefix string
+	// Manager is the field manager.
+	Manager string
+}
+
+// Labels returns the labels that objects of the owner carry.
+func (o Owner) Labels() map[string]string {
+	return map[string]string{o.nameLabel(): o.Name, o.namespaceLabel(): o.Namespace}
+}
+
+func (o Owner) nameLabel() string      { return o.Prefix + "/name" }
+func (o Owner) namespaceLabel() string { return o.Prefix + "/namespace" }
+
+// owns tells whether the labels are the owner's.
+func (o Owner) owns(labels map[string]string) bool {
+	return labels[o.nameLabel()] == o.Name && labels[o.namespaceLabel()] == o.Namespace
+}
+
+// marks are the markers on one object, as labels or annotations. Their values compare case-insensitively.
+type marks struct {
+	ignore       bool // reconcile: disabled, or ssa: Ignore
+	ifNotPresent bool // ssa: IfNotPresent
+	merge        bool // ssa: Merge
+	force        bool // force: enabled
+	keep         bool // prune: disabled
+}
+
+// marks reads the owner's markers.
+func (o Owner) marks(labels, annotations map[string]string) marks {
+	ssa := func(mode string) bool {
+		key := o.Prefix + "/ssa"
+		return strings.EqualFold(labels[key], mode) || strings.EqualFold(annotations[key], mode)
+	}
+	disabled := func(what string) bool {
+		key := o.Prefix + "/" + what
+		return meta.Disabled(labels, key) || meta.Disabled(annotations, key)
+	}
+	force := o.Prefix + "/force"
+	return marks{
+		ignore:       disabled("reconcile") || ssa("Ignore"),
+		ifNotPresent: ssa("IfNotPresent"),
+		merge:        ssa("Merge"),
+		force:        meta.Enabled(labels, force) || meta.Enabled(annotations, force),
+		keep:         disabled("prune"),
+	}
+}
+
+func (o Owner) liveMarks(l *health.Live) marks { return o.marks(l.Labels, l.Annotations) }
+
+// Takeover names field managers whose fields the owner takes over, so that what they set and the set does not have is
+// removed.
+type Takeover struct {
+	// Manager is the name, or its beginning if Prefix is set.
+	Manager string
+	Prefix  bool
+	// Updates restricts it to writes other than server-side applies.
+	Updates bool
+}
+
+func (t Takeover) matches(name string, applied bool) bool {
+	if t.Updates && applied {
+		return false
+	}
+	if t.Prefix {
+		return strings.HasPrefix(name, t.Manager)
+	}
+	return name == t.Manager
+}
+
+// takeovers are all managers whose fields an owner takes over: those of people's tools, those of the time before
+// server-side apply, those of earlier generations of the owner, and those that the caller adds.
+type takeovers []Takeover
+
+func (o Owner) takeovers(more []Takeover) takeovers {
+	return append(takeovers{
+		{Manager: "kubectl", Prefix: true},
+		{Manager: "before-first-apply", Updates: true},
+		{Manager: o.Manager, Updates: true},
+	}, more...)
+}
+
+// match tells whether the fields of the manager are taken over by the owner, whose own applied ones are not.
+func (t takeovers) match(name string, applied bool, own string) bool {
+	if applied && name == own {
+		return false
+	}
+	for _, m := range t {
+		if m.matches(name, applied) {
+			return true
+		}
+	}
+	return false
+}
+
+// with returns a copy of the map with more entries.
+func with(m map[string]string, more ...map[string]string) map[string]string {
+	out := maps.Clone(m)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for _, other := range more {
+		maps.Copy(out, other)
+	}
+	return out
+}

@@ -1,0 +1,151 @@
+package apply
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// verdict is what the plan decides for an object.
+type verdict int
+
+const (
+	clean   verdict = iota // is as desired
+	skip                   // a marker keeps it as it is
+	slow                   // is not as desired, and part of a fight
+	suspect                // may differ from what is desired
+)
+
+// task is one object of a set on its way into the cluster.
+type task struct {
+	*desired
+	verdict verdict
+	// try asks for a dry run before anything of the set is written.
+	try bool
+	// known says that the live object was seen, in live.
+	known bool
+	live  health.Live
+	// correct says that the object was changed by somebody else, not by us.
+	correct bool
+	// after is the object of the set without which this one cannot be tried.
+	after []access.ID
+
+	tried    *health.Live // answer of the dry run
+	recreate bool
+	action   Action
+	settled  bool // action is final
+}
+
+// view tells what is known of a live object.
+type view func(access.ID) (health.Live, health.Knowledge)
+
+// plan compares what is desired with what was applied and what is seen, and decides what has to be asked or written.
+// It decides nothing that only the API server knows.
+func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers, see view, now time.Time, full bool) []*task {
+	tasks := make([]*task, len(set))
+	suspects := 0
+	for i := range set {
+		d := &set[i]
+		live, knowledge := see(d.ID)
+		k := &task{desired: d, live: live, known: knowledge == health.Present}
+		k.decide(owner, records[d.ID], t, knowledge, now, full)
+		tasks[i] = k
+		if k.verdict == suspect {
+			suspects++
+		}
+	}
+	for _, k := range tasks {
+		if k.verdict != suspect {
+			continue
+		}
+		// A single change of an object that we know is its own transaction. So is what was accepted before.
+		proven := k.proven(records[k.ID]) && !full
+		k.try = !k.known || (suspects > 1 && !proven)
+	}
+	depend(tasks)
+	return tasks
+}
+
+func (k *task) decide(owner Owner, r *record, t takeovers, knowledge health.Knowledge, now time.Time, full bool) {
+	switch {
+	case k.marks.ignore, k.known && owner.liveMarks(&k.live).ignore, k.known && k.marks.ifNotPresent:
+		k.verdict = skip
+		return
+	case r != nil && r.hidden && r.digest == k.digest && !full:
+		k.verdict = skip
+		return
+	case r == nil || r.mode != managed || r.digest != k.digest || full:
+		k.verdict = suspect
+		return
+	}
+	reason := ""
+	switch knowledge {
+	case health.Present:
+		reason, _ = r.drift(owner, t, &k.live)
+	case health.Absent:
+		reason, _ = r.drift(owner, t, nil)
+	case health.Blind:
+		reason = changed // nobody would have told us
+	case health.Unknown:
+		reason = r.dirty
+	}
+	switch {
+	case reason == "":
+		k.verdict = clean
+	case r.fight.slowed(now):
+		k.verdict = slow
+	default:
+		k.verdict, k.correct = suspect, knowledge != health.Blind
+	}
+}
+
+func (k *task) proven(r *record) bool {
+	if r == nil || !k.known || k.live.UID != r.uid {
+		return false
+	}
+	for _, d := range r.proven {
+		if d == k.digest {
+			return true
+		}
+	}
+	return false
+}
+
+// depend notes for each object that has to be tried which suspects among the foundations it needs: its namespace, the
+// definition of its kind, the role that it binds.
+func depend(tasks []*task) {
+	namespaces, roles, kinds := map[string]access.ID{}, map[string]access.ID{}, map[schema.GroupKind]access.ID{}
+	for _, k := range tasks {
+		switch {
+		case k.verdict != suspect:
+		case isDefinition(k.ID):
+			kinds[k.defines()] = k.ID
+		case k.Kind == "Namespace" && k.Group == "" && !k.known:
+			namespaces[k.Name] = k.ID
+		case k.Kind == "ClusterRole" && !k.known:
+			roles[k.Name] = k.ID
+		}
+	}
+	for _, k := range tasks {
+		if id, ok := namespaces[k.Namespace]; ok {
+			k.after = append(k.after, id)
+		}
+		if id, ok := kinds[k.GroupKind()]; ok {
+			k.after = append(k.after, id)
+		}
+		if id, ok := roles[k.binds()]; ok {
+			k.after = append(k.after, id)
+		}
+	}
+}
+
+// binds returns the name of the cluster role that a binding refers to.
+func (k *task) binds() string {
+	if k.Kind != "RoleBinding" && k.Kind != "ClusterRoleBinding" || nestedString(k.object, "roleRef", "kind") != "ClusterRole" {
+		return ""
+	}
+	return nestedString(k.object, "roleRef", "name")
+}

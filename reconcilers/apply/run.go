@@ -1,0 +1,304 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// run is one Apply on its way.
+type run struct {
+	*Applier
+	ledger  *ledger
+	client  *access.Client
+	owner   Owner
+	options Options
+	order   order
+	tasks   []*task // in the order of application
+	refused Errors  // objects that are no tasks, since they cannot be applied at all
+}
+
+func (a *Applier) plan(l *ledger, c *access.Client, owner Owner, objects []desired, refused Errors, o Options) *run {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = defaultConcurrency
+	}
+	see := func(id access.ID) (health.Live, health.Knowledge) { return a.hub.Lookup(id, owner.nameLabel()) }
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return &run{
+		Applier: a, ledger: l, client: c, owner: owner, options: o, order: newOrder(o.Stages),
+		tasks:   plan(owner, objects, l.records, l.takeovers, see, a.clock.Now(), o.Full),
+		refused: refused,
+	}
+}
+
+// execute tries and then writes what the plan asks for.
+func (r *run) execute(ctx context.Context) error {
+	r.settleOthers()
+	if err := r.tryAll(ctx); err != nil {
+		return err
+	}
+	for stage := range stages {
+		if stage > foundations {
+			if refused := r.tryRound(ctx, (*task).untried); len(refused) > 0 {
+				return refused
+			}
+		}
+		if err := r.writeStage(ctx, stage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleOthers concludes what is not suspect.
+func (r *run) settleOthers() {
+	for _, k := range r.tasks {
+		switch k.verdict {
+		case clean, slow:
+			k.conclude(Unchanged)
+		case skip:
+			k.conclude(Skipped)
+			if !k.hiddenBefore(r) {
+				r.skipped(r.ledger, k)
+			}
+		case suspect:
+		}
+	}
+}
+
+// tryAll dry-runs all that can be tried before anything is written: first what depends on nothing in the set, then what
+// depends on something that turned out to be there already.
+func (r *run) tryAll(ctx context.Context) error {
+	refused := slices.Concat(r.refused, r.tryRound(ctx, func(k *task) bool { return k.untried() && len(k.after) == 0 }))
+	open := map[access.ID]bool{}
+	for _, k := range r.tasks {
+		open[k.ID] = !k.settled
+	}
+	refused = append(refused, r.tryRound(ctx, func(k *task) bool {
+		return k.untried() && len(k.after) > 0 && !slices.ContainsFunc(k.after, func(id access.ID) bool { return open[id] })
+	})...)
+	slices.SortStableFunc(refused, func(a, b *Error) int { return r.order.compare(a.ID, b.ID) })
+	return refused.or()
+}
+
+func (r *run) tryRound(ctx context.Context, which func(*task) bool) Errors {
+	var round []*task
+	for _, k := range r.tasks {
+		if which(k) {
+			round = append(round, k)
+		}
+	}
+	return r.each(ctx, round, r.try)
+}
+
+// try dry-runs one object, and concludes it if there is nothing to write.
+func (r *run) try(ctx context.Context, k *task) *Error {
+	m, err := r.send(ctx, k, true)
+	switch {
+	case err == nil:
+	case r.mayRecreate(k, err):
+		k.recreate, k.try = true, false
+		return nil
+	case apierrors.IsForbidden(err) && r.grants(k):
+		return nil // may be allowed by what the set is about to grant: tried again after that
+	default:
+		return &Error{ID: k.ID, Step: DryRun, Err: err}
+	}
+	live := health.Of(m)
+	answer := &live
+	k.try, k.tried = false, answer
+	exists := answer.ResourceVersion != ""
+	switch {
+	case exists && (k.marks.ifNotPresent || r.owner.liveMarks(answer).ignore):
+		r.skipped(r.ledger, k)
+		k.conclude(Skipped)
+	case exists && r.same(k, answer):
+		r.applied(r.ledger, k, k.seen(answer), false)
+		k.conclude(Unchanged)
+	}
+	return nil
+}
+
+// same tells whether the dry run left the object as it is. The answer does not hold the object, but our entry among the
+// managers, which an apply that changes anything renews.
+func (r *run) same(k *task, answer *health.Live) bool {
+	after, ok := own(answer, r.owner.Manager)
+	if !ok || r.burdened(k, answer) {
+		return false
+	}
+	if k.known {
+		before, ok := own(&k.live, r.owner.Manager)
+		return ok && before == after && k.live.UID == answer.UID && k.live.Generation == answer.Generation
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.ledger.records[k.ID]
+	return rec != nil && rec.digest == k.digest && rec.uid == answer.UID && rec.mark == after && rec.generation == answer.Generation
+}
+
+// grants tells whether the set is about to write a cluster role, in an earlier stage than the object.
+func (r *run) grants(k *task) bool {
+	return r.order.stage(k.ID) > foundations && slices.ContainsFunc(r.tasks, func(other *task) bool {
+		return other.Kind == "ClusterRole" && !other.settled
+	})
+}
+
+func (r *run) mayRecreate(k *task, err error) bool {
+	forced := r.options.Force || k.marks.force || (k.known && r.owner.liveMarks(&k.live).force)
+	return forced && !k.recreate && immutable(err)
+}
+
+// send applies one object and returns the metadata of what became of it.
+func (r *run) send(ctx context.Context, k *task, dry bool) (*metav1.ObjectMeta, error) {
+	o := access.ApplyOptions{Manager: r.owner.Manager, Force: true, DryRun: dry, Strict: r.options.Strict}
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		m, err := r.client.Apply(ctx, k.Ref, k.body, o)
+		if err == nil {
+			return &m.ObjectMeta, nil
+		}
+		if pause > time.Second || !r.comes(k, err) {
+			return nil, err
+		}
+		if err := r.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// comes tells whether the API server may soon serve the kind: its definition has just been established, which not all
+// of the server's parts notice at once.
+func (r *run) comes(k *task, err error) bool {
+	return apierrors.IsNotFound(err) && slices.ContainsFunc(k.after, func(id access.ID) bool { return isDefinition(id) })
+}
+
+func (r *run) sleep(ctx context.Context, d time.Duration) error {
+	t := r.clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// writeStage writes what is left of a stage, and waits until it has taken effect where others rely on it.
+func (r *run) writeStage(ctx context.Context, stage int) error {
+	var todo []*task
+	for _, k := range r.tasks {
+		if !k.settled && r.order.stage(k.ID) == stage {
+			todo = append(todo, k)
+		}
+	}
+	for _, wave := range waves(r.order, todo, func(k *task) access.ID { return k.ID }) {
+		if errs := r.each(ctx, wave, r.write); len(errs) > 0 {
+			return errs
+		}
+	}
+	return r.await(ctx, stage, todo)
+}
+
+// await waits for what a stage has written: for definitions to be established, and for classes and the caller's own
+// stages to be current. Namespaces and roles need no wait.
+func (r *run) await(ctx context.Context, stage int, wrote []*task) error {
+	var ids []access.ID
+	for _, k := range wrote {
+		if k.action != Unchanged && k.action != Skipped && stage != rest && (stage != foundations || isDefinition(k.ID)) {
+			ids = append(ids, k.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := r.settle(ctx, health.Goal{IDs: ids}); err != nil {
+		return err
+	}
+	for _, k := range wrote {
+		if isDefinition(k.ID) {
+			r.client.Factory().Learn(&unstructured.Unstructured{Object: k.object})
+		}
+	}
+	return nil
+}
+
+// settle waits for a goal. What cannot be watched is read now and then.
+func (r *run) settle(ctx context.Context, g health.Goal) error {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	const poll = 500 * time.Millisecond
+	for {
+		step, stop := ctx, context.CancelFunc(func() {})
+		if r.hub.Blind(r.owner.ID) {
+			step, stop = context.WithTimeout(ctx, poll)
+		}
+		report, ok := r.hub.Settle(step, r.owner.ID, g)
+		stop()
+		if ok && len(report.Failed) == 0 {
+			return nil
+		}
+		if ok || ctx.Err() != nil {
+			return unsettled(report, g, ctx.Err())
+		}
+		_ = r.hub.Poll(ctx, r.client, r.owner.ID) // what cannot be read is reported when time is up
+	}
+}
+
+func unsettled(report health.Report, g health.Goal, cause error) error {
+	var errs Errors
+	for _, c := range slices.Concat(report.Failed, report.InProgress, report.Unknown) {
+		errs = append(errs, &Error{ID: c.ID, Step: Await, Err: fmt.Errorf("status: '%s': %s", c.Status, c.Message)})
+	}
+	if g.Gone {
+		for _, c := range report.Current {
+			errs = append(errs, &Error{ID: c.ID, Step: Await, Err: errors.New("it is still there")})
+		}
+	}
+	if len(errs) == 0 {
+		return cause
+	}
+	return errs
+}
+
+// untried tells whether a dry run is still asked for.
+func (k *task) untried() bool { return !k.settled && k.try }
+
+func (k *task) conclude(a Action) { k.action, k.settled = a, true }
+
+// seen returns the live object that a dry run was compared with: the hub's, whose resource version is real.
+func (k *task) seen(answer *health.Live) *health.Live {
+	if k.known {
+		return &k.live
+	}
+	return answer
+}
+
+func (k *task) hiddenBefore(r *run) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.ledger.records[k.ID]
+	return rec != nil && rec.hidden
+}
+
+// changes returns what was done, in the order of application.
+func (r *run) changes() Changes {
+	out := make(Changes, 0, len(r.tasks))
+	for _, k := range r.tasks {
+		if k.settled {
+			out = append(out, Change{Ref: k.Ref, Action: k.action})
+		}
+	}
+	return out
+}

@@ -1,0 +1,143 @@
+package apply
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// write applies one object.
+func (r *run) write(ctx context.Context, k *task) *Error {
+	r.writing(r.ledger, k.ID)
+	m, err := r.put(ctx, k)
+	if err != nil {
+		r.failed(r.ledger, k.ID)
+		return &Error{ID: k.ID, Step: r.step(k, err), Err: err}
+	}
+	live := health.Of(m)
+	r.applied(r.ledger, k, &live, true)
+	k.conclude(k.action)
+	return nil
+}
+
+func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
+	if k.recreate {
+		if err := r.removeFirst(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	m, err := r.send(ctx, k, false)
+	if err != nil && r.mayRecreate(k, err) {
+		k.recreate = true
+		return r.put(ctx, k)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.action = outcome(k, m)
+	return r.takeOver(ctx, k, m)
+}
+
+// step tells a write that was refused as a dry run would have been, before anything of the set was written, from one
+// that was not. Both are reported in the words that people know.
+func (r *run) step(k *task, err error) Step {
+	alone := k.tried == nil && !k.recreate && !slices.ContainsFunc(r.tasks, func(other *task) bool {
+		return other.settled && other.action != Unchanged && other.action != Skipped
+	})
+	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err) ||
+		apierrors.IsInternalError(err)
+	if alone && refused {
+		return DryRun
+	}
+	return Write
+}
+
+// outcome tells what an apply did. One that changes nothing is not stored.
+func outcome(k *task, live *metav1.ObjectMeta) Action {
+	before := &k.live
+	if k.tried != nil {
+		before = k.tried
+	}
+	switch {
+	case k.recreate, before.ResourceVersion == "", k.known && k.live.UID != live.UID:
+		return Created
+	case before.ResourceVersion == live.ResourceVersion:
+		return Unchanged
+	}
+	return Configured
+}
+
+// removeFirst deletes the object and waits until it is gone.
+func (r *run) removeFirst(ctx context.Context, k *task) error {
+	uid := k.live.UID
+	if !k.known {
+		m, err := r.client.GetMeta(ctx, k.Ref)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		uid = m.UID
+	}
+	err := r.client.Delete(ctx, k.Ref, access.DeleteOptions{UID: uid, Propagation: metav1.DeletePropagationBackground})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	if k.known {
+		return r.settle(ctx, health.Goal{IDs: []access.ID{k.ID}, Gone: true})
+	}
+	return r.unseen(ctx, k)
+}
+
+// unseen waits until an object that the hub does not see is gone.
+func (r *run) unseen(ctx context.Context, k *task) error {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		if _, err := r.client.GetMeta(ctx, k.Ref); apierrors.IsNotFound(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := r.sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// each does something with all tasks in parallel and returns the errors in the order of the tasks.
+func (r *run) each(ctx context.Context, tasks []*task, fn func(context.Context, *task) *Error) Errors {
+	results := make([]*Error, len(tasks))
+	parallel(len(tasks), r.options.Concurrency, func(i int) { results[i] = fn(ctx, tasks[i]) })
+	return slices.DeleteFunc(results, func(e *Error) bool { return e == nil })
+}
+
+// parallel calls fn for each index below n, at most so many at a time.
+func parallel(n, most int, fn func(int)) {
+	if n == 1 {
+		fn(0)
+		return
+	}
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(n, most) {
+		wg.Go(func() {
+			for i := range next {
+				fn(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
