@@ -46,6 +46,10 @@ func (d *demo) clear(ctx context.Context) error {
 		return nil
 	}
 
+	if err := d.leave(ctx); err != nil {
+		return err
+	}
+
 	return d.out.step("Removing the demo in "+d.dir, func() (string, error) {
 		for _, name := range []string{"manager", "git", "cluster"} {
 			if err := d.service(name).stop(ctx); err != nil {

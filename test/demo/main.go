@@ -6,7 +6,8 @@
 //	go run ./test/demo down   # make demo-down: removes all of it
 //
 // The cluster runs a real node where this machine lets it, and otherwise the control plane alone, with the controllers in
-// one process beside it. Cluster and Git server stay up until they are removed. Everything is kept in one folder.
+// one process beside it. Cluster and Git server stay up until they are removed. Everything is kept in one folder. With
+// --kubeconfig the demo takes a cluster that is there already.
 package main
 
 import (
@@ -55,6 +56,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	dir := f.String("dir", ".demo", "`folder` of everything that the demo makes")
 	node := f.String("node", "auto", "run a real node: true, false, or auto: if this machine lets us")
+	kubeconfig := f.String("kubeconfig", "", "use the cluster of this `file`, which must have no Flux, instead of bringing up one")
+	registry := f.String("registry", "", "with --kubeconfig: the `registry` to push images to, from which that cluster pulls them")
+	host := f.String("host", "", "with --kubeconfig: the `address` under which the pods of that cluster reach this machine")
 	topology := f.String("topology", "Distributed", "Distributed: a Deployment per component; Unified: one for all")
 
 	if err := f.Parse(args); err != nil {
@@ -68,7 +72,13 @@ func run(ctx context.Context, args []string) error {
 
 	d := &demo{dir: absolute, topology: *topology, out: &output{w: os.Stdout}}
 
-	if d.mode, d.why, err = mode(*node); err != nil {
+	if *kubeconfig != "" {
+		d.theirs, d.place, err = theirs(*kubeconfig, *registry, *host)
+	} else {
+		d.mode, d.why, err = mode(*node)
+	}
+
+	if err != nil {
 		return err
 	}
 

@@ -65,7 +65,7 @@ func (d *demo) await(ctx context.Context, tell func(platform.Snapshot, *news), c
 // deliver applies the one FluxInstance and shows what comes of it.
 func (d *demo) deliver(ctx context.Context) error {
 	instance, err := platform.Instance(platform.InstanceOptions{
-		Topology: d.topology, Registry: d.cluster.Registry(), URL: d.url, Path: fleet.Path, Outside: d.outside(),
+		Topology: d.topology, Registry: d.imageRegistry(), URL: d.url, Path: fleet.Path, Outside: d.outside(),
 	})
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (d *demo) hints(ctx context.Context) error {
 		"  export KUBECONFIG=%s PATH=$PATH:%s\n"+
 		"  kubectl get fluxinstances,gitrepositories,kustomizations,deployments --all-namespaces\n"+
 		"  git clone %s   # what is pushed to it is rolled out within a minute\n"+
-		"Remove all of it: make demo-down", d.cluster.Kubeconfig(), kube, repo)
+		"Remove all of it: make demo-down", d.kubeconfig, kube, repo)
 
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/weir-dev/weir/test/cluster"
 	"github.com/weir-dev/weir/test/e2e/platform"
@@ -33,9 +34,11 @@ type demo struct {
 	why           error // there is no node
 	out           *output
 
+	theirs bool // the cluster is not the demo's own
+	place
+
 	program string // this one, where it stays
 	manager string
-	cluster *cluster.Cluster
 	client  *platform.Client
 	view    *platform.View
 	release platform.Release
@@ -43,10 +46,23 @@ type demo struct {
 	url     string
 }
 
+// place is where the demo takes place.
+type place struct {
+	kubeconfig string
+	registry   string // empty if the cluster has none that this machine can push to
+	host       string // under which pods reach this machine
+}
+
 func (d *demo) repositories() string { return filepath.Join(d.dir, "git") }
 
 // outside tells that the controllers run beside the cluster.
-func (d *demo) outside() bool { return d.mode != cluster.Node }
+func (d *demo) outside() bool {
+	if d.theirs {
+		return d.registry == ""
+	}
+
+	return d.mode != cluster.Node
+}
 
 func (d *demo) up(ctx context.Context) error {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil { //nolint:gosec // holds no secret
@@ -134,9 +150,17 @@ func copySelf(to string) error {
 }
 
 func (d *demo) startCluster(ctx context.Context) error {
+	if d.theirs && d.outside() {
+		d.why = errors.New("that needs --registry and --host")
+	}
+
 	if d.outside() {
-		d.out.line("• There is no node for pods (%v): the controllers run in one process beside the control plane, and\n"+
-			"  workloads are scaled to zero", d.why)
+		d.out.line("• No pods run (%v): the controllers run in one process beside the cluster,\n"+
+			"  and workloads are scaled to zero", d.why)
+	}
+
+	if d.theirs {
+		return d.out.step("Looking at the cluster", func() (string, error) { return d.join(ctx) })
 	}
 
 	// What is not built yet takes minutes, and says so itself.
@@ -155,23 +179,41 @@ func (d *demo) startCluster(ctx context.Context) error {
 			return "", err
 		}
 
-		var err error
-		if d.cluster, err = cluster.Open(filepath.Join(d.dir, "cluster")); err != nil {
+		c, err := cluster.Open(filepath.Join(d.dir, "cluster"))
+		if err != nil {
 			return "", err
 		}
 
-		if d.client, err = platform.NewClient(d.cluster.Config()); err != nil {
-			return "", err
-		}
+		d.place = place{kubeconfig: c.Kubeconfig(), registry: c.Registry(), host: c.HostIP()}
 
-		d.view, err = platform.NewView(d.cluster.Config())
-
-		return d.cluster.Config().Host, err
+		return d.connect()
 	})
 }
 
+// connect makes the clients of the cluster, and says where it is.
+func (d *demo) connect() (string, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", d.kubeconfig)
+	if err != nil {
+		return "", err
+	}
+
+	config.QPS = -1 // the API server decides
+
+	if d.client, err = platform.NewClient(config); err != nil {
+		return "", err
+	}
+
+	d.view, err = platform.NewView(config)
+
+	return config.Host, err
+}
+
 func (d *demo) pushImages(ctx context.Context) error {
-	return d.out.step("Pushing images to "+d.cluster.Registry(), func() (string, error) {
+	if d.registry == "" {
+		return d.withoutImages()
+	}
+
+	return d.out.step("Pushing images to "+d.registry, func() (string, error) {
 		var (
 			log bytes.Buffer
 			err error
@@ -184,11 +226,11 @@ func (d *demo) pushImages(ctx context.Context) error {
 			}
 		}
 
-		if d.release, err = platform.Push(ctx, manager, d.cluster.Registry(), "demo", &log); err != nil {
+		if d.release, err = platform.Push(ctx, manager, d.registry, "demo", &log); err != nil {
 			return "", fmt.Errorf("%w\n%s", err, log.Bytes())
 		}
 
-		if err := fleet.Push(ctx, d.cluster.Registry(), &log, fleet.Version, nextVersion); err != nil {
+		if err := fleet.Push(ctx, d.registry, &log, fleet.Version, nextVersion); err != nil {
 			return "", fmt.Errorf("%w\n%s", err, log.Bytes())
 		}
 
@@ -212,7 +254,7 @@ func (d *demo) serveFleet(ctx context.Context) error {
 			replicas = 0
 		}
 
-		files, err := fleet.Files(fleet.Settings{Cluster: "demo", Registry: d.cluster.Registry(), Replicas: replicas})
+		files, err := fleet.Files(fleet.Settings{Cluster: "demo", Registry: d.imageRegistry(), Replicas: replicas})
 		if err != nil {
 			return "", err
 		}
@@ -221,8 +263,9 @@ func (d *demo) serveFleet(ctx context.Context) error {
 			return "", err
 		}
 
-		address, err := d.service("git").start(ctx, d.program, "--dir="+d.dir, "daemon", "git", d.cluster.HostIP())
-		d.url = "http://" + address + "/" + d.repo.Path
+		address, err := d.service("git").start(ctx, d.program, "--dir="+d.dir, "daemon", "git", d.listen())
+		_, port, _ := strings.Cut(address, ":")
+		d.url = "http://" + d.host + ":" + port + "/" + d.repo.Path
 
 		return d.url, err
 	})
@@ -240,6 +283,10 @@ func (d *demo) installOperator(ctx context.Context) error {
 
 		if d.outside() {
 			scaleToZero(objects)
+		}
+
+		if err := d.remember(); err != nil {
+			return "", err
 		}
 
 		if err := d.client.Apply(ctx, objects...); err != nil {
@@ -270,13 +317,17 @@ func scaleToZero(objects []*unstructured.Unstructured) {
 
 // startManager runs all controllers in one process beside the cluster.
 func (d *demo) startManager(ctx context.Context) error {
-	m, err := platform.NewManager(d.manager, d.cluster.Kubeconfig(), filepath.Join(d.dir, "manager"), "--image="+d.release.Image)
+	m, err := platform.NewManager(d.manager, d.kubeconfig, filepath.Join(d.dir, "manager"), "--image="+d.release.Image)
 	if err != nil {
 		return err
 	}
 
-	_, err = d.service("manager").start(ctx, d.program,
-		append([]string{"--dir=" + d.dir, "daemon", "manager", d.manager}, m.Arguments()...)...)
+	args := append([]string{"--dir=" + d.dir, "--node=false", "daemon", "manager", d.manager}, m.Arguments()...)
+	if err := d.remember(append([]string{d.program}, args...)...); err != nil {
+		return err
+	}
+
+	_, err = d.service("manager").start(ctx, d.program, args...)
 
 	return err
 }
@@ -297,7 +348,7 @@ func (d *demo) explain(ctx context.Context, err error) error {
 		d.out.line("== The manager says\n%s", platform.Tail(log, 40)) //nolint:mnd // a screenful
 	}
 
-	d.out.line("\nThe cluster still runs: export KUBECONFIG=%s\n`make demo-down` removes it.", d.cluster.Kubeconfig())
+	d.out.line("\nThe cluster still runs: export KUBECONFIG=%s\n`make demo-down` removes it.", d.kubeconfig)
 
 	first, _, _ := strings.Cut(err.Error(), "\n")
 
