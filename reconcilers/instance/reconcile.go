@@ -34,6 +34,7 @@ type reconciler struct {
 	Deps
 	memo         memo
 	transactions transactions
+	checks       checks
 }
 
 // memo keeps the last build: what wakes an instance is mostly not its spec.
@@ -117,7 +118,7 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 // apply brings the objects into the cluster. The inventory keeps what was there before, until it is pruned.
 func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Applying revision "+s.set.Revision())
-	result, err := r.Applier.Apply(ctx, r.Client, Owner(obj), s.set.Objects, r.applyOptions(s.set))
+	result, err := r.Applier.Apply(ctx, r.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
 	if result != nil {
 		s.changes = result.Changes
 		obj.Status.Inventory = inventory(references(result.Changes.Inventory()), s.previous)
@@ -130,17 +131,17 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	return nil
 }
 
-func (r *reconciler) applyOptions(set *distribution.Set) apply.Options {
+func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Options {
 	return apply.Options{
-		Digest: set.Digest,
+		Digest:    s.set.Digest,
+		Inventory: s.previous,
+		Full:      r.checks.due(obj, r.Now()),
 		// Those of flux bootstrap, flux install and the Helm charts: their installations are adopted in place.
 		Takeovers: append([]apply.Takeover{
-			{Manager: "flux"}, {Manager: "helm"}, {Manager: "kustomize-controller"}, {Manager: "before-first-apply"},
+			{Manager: "flux"}, {Manager: "helm"}, {Manager: "kustomize-controller"},
 		}, r.Takeovers...),
-		DropLabels: []string{"kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},
-		DropAnnotations: []string{
-			"kubectl.kubernetes.io/last-applied-configuration", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace",
-		},
+		DropLabels:      []string{"kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},
+		DropAnnotations: []string{"meta.helm.sh/release-name", "meta.helm.sh/release-namespace"},
 	}
 }
 

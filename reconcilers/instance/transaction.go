@@ -55,3 +55,26 @@ func (t *transactions) end(uid types.UID) (transaction, bool) {
 	delete(t.open, uid)
 	return current, ok
 }
+
+// checks knows when each instance was last checked against the API server, whatever the hub has seen.
+type checks struct {
+	mu   sync.Mutex
+	done map[types.UID]time.Time
+}
+
+// due tells whether the instance is to be checked: when its interval has passed, give or take the jitter, and when somebody asks
+// for a reconcile. A process that has just started has nothing to rely on and checks anyway.
+func (c *checks) due(obj *fluxv1.FluxInstance, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = map[types.UID]time.Time{}
+	}
+	last, ok := c.done[obj.UID]
+	asked := obj.Annotations[meta.ReconcileRequestAnnotation] != obj.Status.LastHandledReconcileAt
+	if ok && !asked && now.Sub(last) < obj.GetInterval()*9/10 {
+		return false
+	}
+	c.done[obj.UID] = now
+	return ok
+}

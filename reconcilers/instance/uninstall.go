@@ -22,13 +22,22 @@ import (
 // keep ends the deletion of an instance that is suspended, or that has deployed nothing: what runs goes on running.
 func (r *reconciler) keep(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	if !obj.Suspended() && len(s.previous) > 0 {
-		r.Applier.Adopt(Owner(obj), s.previous)
-		return nil
+		return r.adopt(ctx, obj, s.previous)
 	}
 	if err := r.forget(ctx, obj, s); err != nil {
 		return err
 	}
 	return engine.Done()
+}
+
+// adopt makes the hub see the objects, so that it can tell of their end.
+func (r *reconciler) adopt(ctx context.Context, obj *fluxv1.FluxInstance, inventory []access.Ref) error {
+	ctx, cancel := context.WithTimeout(ctx, recheck)
+	defer cancel()
+	if err := r.Applier.Adopt(ctx, Owner(obj), inventory); err != nil {
+		return fmt.Errorf("observe the deployed objects: %w", err)
+	}
+	return nil
 }
 
 // stop takes the controllers out before anything else: one that still runs would undo what it has deployed, as soon as the
@@ -54,7 +63,9 @@ func (r *reconciler) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inve
 	if len(left) == 0 {
 		return nil
 	}
-	r.Applier.Adopt(owner, inventory)
+	if err := r.adopt(ctx, obj, inventory); err != nil {
+		return err
+	}
 	r.Hub.Await(owner.ID, &health.Goal{IDs: identities(left), Gone: true})
 	return engine.Await(recheck, "Waiting for "+list(left)+" to stop")
 }
