@@ -1,0 +1,180 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// unpack unpacks an artifact, from the store of the process or from where it is served, into a new directory.
+func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, bytes int64, err error) {
+	for attempt := 1; ; attempt++ {
+		dir, err = os.MkdirTemp(t.options.Dir, treePrefix+"*")
+		if err != nil {
+			return "", 0, fmt.Errorf("make directory: %w", err)
+		}
+
+		bytes, err = t.into(ctx, dir, d, a)
+		if err == nil {
+			return dir, bytes, nil
+		}
+
+		_ = os.RemoveAll(dir)
+
+		if !temporary(ctx, err) || attempt >= t.options.Attempts {
+			return "", 0, err
+		}
+
+		if t.options.Wait(ctx, attempt+1) != nil {
+			return "", 0, err
+		}
+	}
+}
+
+// temporary tells whether another attempt may succeed.
+func temporary(ctx context.Context, err error) bool {
+	trouble := (*transferError)(nil)
+
+	return ctx.Err() == nil && errors.As(err, &trouble)
+}
+
+// transferError says that an artifact did not come through, which says nothing about the artifact.
+type transferError struct{ err error }
+
+// Error implements error.
+func (e *transferError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *transferError) Unwrap() error { return e.err }
+
+// into unpacks an artifact into a directory.
+func (t *Trees) into(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {
+	if t.options.Store != nil {
+		f, err := t.options.Store.Open(d)
+		if err == nil {
+			defer f.Close()
+
+			return t.untar(ctx, f, dir, d)
+		}
+
+		if !errors.Is(err, ErrNotFound) {
+			return 0, err
+		}
+	}
+
+	return t.fetch(ctx, dir, d, a)
+}
+
+// fetch unpacks an artifact from where it is served.
+func (t *Trees) fetch(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {
+	url := ingest.Redact(a.URL)
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
+	if err != nil {
+		return 0, fmt.Errorf("fetch artifact %q: %w", url, ingest.RedactError(err))
+	}
+
+	req.Header.Set("Accept-Encoding", "identity") // the digest is that of the file
+
+	resp, err := t.options.Client.Do(req)
+	if err != nil {
+		return 0, &transferError{fmt.Errorf("fetch artifact %q: %w", url, ingest.RedactError(err))}
+	}
+	defer resp.Body.Close()
+
+	switch {
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
+		return 0, fmt.Errorf("fetch artifact %q: %w: %s", url, ErrNotFound, resp.Status)
+	case resp.StatusCode >= http.StatusInternalServerError, resp.StatusCode == http.StatusTooManyRequests:
+		return 0, &transferError{fmt.Errorf("fetch artifact %q: %s", url, resp.Status)}
+	case resp.StatusCode != http.StatusOK:
+		return 0, fmt.Errorf("fetch artifact %q: %s", url, resp.Status)
+	}
+
+	body := io.Reader(resp.Body)
+	if a.Size != nil && *a.Size >= 0 && *a.Size < math.MaxInt64 {
+		body = io.LimitReader(body, *a.Size+1) // one more gives another digest
+	}
+
+	bytes, err := t.untar(ctx, body, dir, d)
+	if err != nil {
+		return 0, fmt.Errorf("fetch artifact %q: %w", url, err)
+	}
+
+	return bytes, nil
+}
+
+const (
+	// maxRest is how much may follow the archive in its file.
+	maxRest = 1 << 20
+
+	// maxWrong is how much is read of what is no archive, to tell whether it is the right file.
+	maxWrong = 4 << 30
+)
+
+// untar unpacks an archive into a directory, and checks its digest. What was unpacked is worth nothing with an error.
+func (t *Trees) untar(ctx context.Context, r io.Reader, dir string, d digest.Digest) (int64, error) {
+	if !d.Algorithm().Available() {
+		return 0, fmt.Errorf("digest algorithm %q is not available", d.Algorithm())
+	}
+
+	sum := d.Algorithm().Digester()
+	in := &notingReader{r: r, w: sum.Hash()}
+
+	limits := t.options.Limits
+	limits.Ratio = math.MaxInt64
+
+	got, err := ingest.Untar(ctx, in, dir, limits)
+	if over := (*ingest.LimitError)(nil); errors.As(err, &over) || ctx.Err() != nil {
+		return 0, fmt.Errorf("unpack artifact: %w", err)
+	}
+
+	rest := int64(maxRest)
+	if err != nil {
+		rest = maxWrong // it may be another file altogether
+	}
+
+	if _, e := io.Copy(io.Discard, io.LimitReader(in, rest)); e != nil {
+		return 0, &transferError{fmt.Errorf("read artifact: %w", e)}
+	}
+
+	if computed := sum.Digest(); computed != d {
+		return 0, fmt.Errorf("%w: computed %q, expected %q", ErrDigestMismatch, computed, d)
+	}
+
+	if err != nil {
+		return 0, fmt.Errorf("unpack artifact: %w", err)
+	}
+
+	return got.Bytes, nil
+}
+
+// notingReader writes what is read to a hash, and keeps the error of the source.
+type notingReader struct {
+	r   io.Reader
+	w   io.Writer
+	err error
+}
+
+// Read implements io.Reader.
+func (n *notingReader) Read(p []byte) (int, error) {
+	if n.err != nil {
+		return 0, n.err
+	}
+
+	c, err := n.r.Read(p)
+	n.err = err
+
+	_, _ = n.w.Write(p[:c]) // hashes never fail
+
+	return c, err
+}

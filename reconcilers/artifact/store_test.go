@@ -1,0 +1,588 @@
+package artifact_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// clock is a clock that stands still unless it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	return c.now
+}
+
+func (c *clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.now = c.now.Add(d)
+}
+
+func newStore(t *testing.T, o artifact.StoreOptions) *artifact.Store {
+	t.Helper()
+
+	if o.Root == "" {
+		o.Root = t.TempDir()
+	}
+
+	if o.Address == "" {
+		o.Address = "source.test"
+	}
+
+	s, err := artifact.NewStore(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return s
+}
+
+func at(name, file string) artifact.Location {
+	return artifact.Location{Owner: artifact.Owner{Kind: "GitRepository", Namespace: "apps", Name: name}, File: file}
+}
+
+func content(s string) artifact.Content { return artifact.File(strings.NewReader(s)) }
+
+func put(t *testing.T, s *artifact.Store, l artifact.Location, text string) *meta.Artifact {
+	t.Helper()
+
+	a, err := s.Put(t.Context(), l, "main@sha1:abc", content(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return a
+}
+
+// files returns the paths of the layout under the root, and how many contents there are.
+func files(t *testing.T, root string) (paths []string, blobs int) {
+	t.Helper()
+
+	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+
+		rel, _ := filepath.Rel(root, p)
+		if strings.HasPrefix(rel, ".blobs/") {
+			blobs++
+		} else {
+			paths = append(paths, rel)
+		}
+
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return paths, blobs
+}
+
+func TestPut(t *testing.T) {
+	root, now := t.TempDir(), newClock()
+	s := newStore(t, artifact.StoreOptions{Root: root, Now: now.Now})
+
+	got := put(t, s, at("one", "abc.tar.gz"), "content")
+	sum := digest.FromString("content").String()
+
+	if got.LastUpdateTime.Time != now.Now().Truncate(time.Second) {
+		t.Errorf("last update time is %s", got.LastUpdateTime)
+	}
+
+	want := &meta.Artifact{
+		Path: "gitrepository/apps/one/abc.tar.gz", URL: "http://source.test/gitrepository/apps/one/abc.tar.gz",
+		Revision: "main@sha1:abc", Digest: sum, Size: new(int64(7)), LastUpdateTime: got.LastUpdateTime,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	b, err := os.ReadFile(filepath.Join(root, got.Path))
+	if err != nil || string(b) != "content" {
+		t.Errorf("file holds %q, %v", b, err)
+	}
+
+	if err := s.Verify(got); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEqualContentIsStoredOnce(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+
+	a := put(t, s, at("one", "a"), "content")
+	b := put(t, s, at("two", "b"), "content")
+
+	c, err := s.Link(at("three", "c"), "main@sha1:abc", digest.Digest(a.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	paths, blobs := files(t, root)
+	if diff := cmp.Diff([]string{a.Path, c.Path, b.Path}, paths); diff != "" || blobs != 1 {
+		t.Errorf("%d contents, -want +got:\n%s", blobs, diff)
+	}
+
+	first, _ := os.Stat(filepath.Join(root, a.Path))
+	third, _ := os.Stat(filepath.Join(root, c.Path))
+
+	if !os.SameFile(first, third) {
+		t.Error("the same content is stored twice")
+	}
+
+	for _, owner := range []string{"one", "two", "three"} {
+		if blobs := remaining(t, root); blobs != 1 {
+			t.Errorf("%d contents before %s is removed", blobs, owner)
+		}
+
+		if _, err := s.Remove(at(owner, "").Owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if blobs := remaining(t, root); blobs != 0 {
+		t.Errorf("%d contents without a path", blobs)
+	}
+
+	if _, err := s.Link(at("four", "d"), "r", digest.Digest(a.Digest)); !errors.Is(err, artifact.ErrNotFound) {
+		t.Errorf("unexpected error: %v", err)
+	}
+}
+
+func remaining(t *testing.T, root string) int {
+	t.Helper()
+
+	_, blobs := files(t, root)
+
+	return blobs
+}
+
+func TestPutFails(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+	failed := errors.New("failed")
+
+	_, err := s.Put(t.Context(), at("one", "a"), "r", func(w io.Writer) error {
+		_, _ = io.WriteString(w, "half")
+
+		return failed
+	})
+	if !errors.Is(err, failed) {
+		t.Errorf("unexpected error: %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	if _, err := s.Put(ctx, at("one", "a"), "r", content("content")); !errors.Is(err, context.Canceled) {
+		t.Errorf("unexpected error: %v", err)
+	}
+
+	if paths, blobs := files(t, root); len(paths)+blobs != 0 {
+		t.Errorf("left behind: %q and %d contents", paths, blobs)
+	}
+}
+
+func TestPutRefusesNames(t *testing.T) {
+	s := newStore(t, artifact.StoreOptions{})
+
+	for _, l := range []artifact.Location{
+		{},
+		at("../x", "a"), at("one", "../a"), at("one", "a/b"), at("one", ".hidden"), at("", "a"), at("one", ""),
+		at("one", `a\b`), at("one", "a\x00"), at("one", strings.Repeat("a", 256)),
+		{Owner: artifact.Owner{Kind: ".blobs", Namespace: "n", Name: "n"}, File: "f"},
+	} {
+		if _, err := s.Put(t.Context(), l, "r", content("x")); !errors.Is(err, artifact.ErrInvalidPath) {
+			t.Errorf("%+v: %v", l, err)
+		}
+	}
+}
+
+func TestVerify(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		harm   func(t *testing.T, file string)
+		want   error
+	}{
+		"Untouched": {reason: "What was stored is there.", harm: func(*testing.T, string) {}},
+		"Lost": {
+			reason: "A file that is gone is noticed.",
+			harm:   func(t *testing.T, file string) { check(t, os.Remove(file)) },
+			want:   artifact.ErrNotFound,
+		},
+		"LostDirectory": {
+			reason: "A directory that is gone is noticed.",
+			harm:   func(t *testing.T, file string) { check(t, os.RemoveAll(filepath.Dir(file))) },
+			want:   artifact.ErrNotFound,
+		},
+		"Changed": {
+			reason: "A file that was changed in place is noticed.",
+			harm:   func(t *testing.T, file string) { check(t, os.WriteFile(file, []byte("CONTENT"), 0o600)) },
+			want:   artifact.ErrDigestMismatch,
+		},
+		"Replaced": {
+			reason: "A file in the place of another is noticed.",
+			harm: func(t *testing.T, file string) {
+				check(t, os.Remove(file))
+				check(t, os.WriteFile(file, []byte("CONTENT"), 0o600))
+			},
+			want: artifact.ErrDigestMismatch,
+		},
+		"Touched": {
+			reason: "A file that looks changed and is not is fine.",
+			harm: func(t *testing.T, file string) {
+				check(t, os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)))
+			},
+		},
+		"Link": {
+			reason: "A link is no artifact.",
+			harm: func(t *testing.T, file string) {
+				check(t, os.Remove(file))
+				check(t, os.Symlink("/etc/hostname", file))
+			},
+			want: artifact.ErrNotFound,
+		},
+	}
+
+	for name, tc := range cases {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/restart=%t", name, restart), func(t *testing.T) {
+				root := t.TempDir()
+				s := newStore(t, artifact.StoreOptions{Root: root})
+				a := put(t, s, at("one", "a"), "content")
+
+				tc.harm(t, filepath.Join(root, a.Path))
+
+				if restart {
+					s = newStore(t, artifact.StoreOptions{Root: root})
+				}
+
+				if err := s.Verify(a); !errors.Is(err, tc.want) {
+					t.Errorf("%s\nerror: %v", tc.reason, err)
+				}
+
+				// Whatever happened, it can be stored again.
+				if err := s.Verify(put(t, s, at("one", "a"), "content")); err != nil {
+					t.Errorf("after storing again: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCollect(t *testing.T) {
+	type step struct {
+		file string
+		wait time.Duration // before
+	}
+
+	cases := map[string]struct {
+		reason string
+		steps  []step
+		wait   time.Duration
+		want   []string
+	}{
+		"KeepsTwo": {
+			reason: "A superseded artifact stays for those who are on their way to it.",
+			steps:  []step{{file: "a"}, {"b", time.Second}},
+		},
+		"TooMany": {
+			reason: "The oldest of too many goes.",
+			steps:  []step{{file: "a"}, {"b", time.Second}, {"c", time.Second}},
+			want:   []string{"a"},
+		},
+		"TooOld": {
+			reason: "What is superseded goes when it is old, but not the current one.",
+			steps:  []step{{file: "a"}, {"b", time.Second}},
+			wait:   2 * time.Minute,
+			want:   []string{"a"},
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			root, now := t.TempDir(), newClock()
+			s := newStore(t, artifact.StoreOptions{Root: root, Now: now.Now})
+
+			var current *meta.Artifact
+			for _, step := range tc.steps {
+				now.Add(step.wait)
+				current = put(t, s, at("one", step.file), step.file)
+			}
+
+			other := put(t, s, at("two", "a"), "a")
+			now.Add(tc.wait)
+
+			var want []string
+			for _, f := range tc.want {
+				want = append(want, "gitrepository/apps/one/"+f)
+			}
+
+			got, err := s.Collect(at("one", "").Owner, current)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+
+			for _, a := range []*meta.Artifact{current, other} {
+				if err := s.Verify(a); err != nil {
+					t.Errorf("%s: %v", a.Path, err)
+				}
+			}
+		})
+	}
+}
+
+func TestCollectNothing(t *testing.T) {
+	s := newStore(t, artifact.StoreOptions{})
+
+	if got, err := s.Collect(at("one", "").Owner, nil); err != nil || len(got) != 0 {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// The age of an artifact is that of its path, not that of a content which was there before.
+func TestCollectLinkedContent(t *testing.T) {
+	now := newClock()
+	s := newStore(t, artifact.StoreOptions{Now: now.Now})
+
+	old := put(t, s, at("one", "a"), "content")
+	now.Add(time.Hour)
+
+	if _, err := s.Link(at("two", "a"), "r", digest.Digest(old.Digest)); err != nil {
+		t.Fatal(err)
+	}
+
+	current := put(t, s, at("two", "b"), "other")
+
+	if got, err := s.Collect(at("two", "").Owner, current); err != nil || len(got) != 0 {
+		t.Errorf("removed %q, %v", got, err)
+	}
+}
+
+func TestRestartSweepsContentWithoutPath(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+	kept, lost := put(t, s, at("one", "a"), "kept"), put(t, s, at("two", "a"), "lost")
+
+	check(t, os.Remove(filepath.Join(root, lost.Path)))
+
+	s = newStore(t, artifact.StoreOptions{Root: root})
+
+	if blobs := remaining(t, root); blobs != 1 {
+		t.Errorf("%d contents", blobs)
+	}
+
+	if err := s.Verify(kept); err != nil {
+		t.Error(err)
+	}
+
+	if _, err := s.Link(at("three", "a"), "r", digest.Digest(kept.Digest)); err != nil {
+		t.Errorf("content of before cannot be linked: %v", err)
+	}
+}
+
+func TestRelocate(t *testing.T) {
+	root := t.TempDir()
+	a := put(t, newStore(t, artifact.StoreOptions{Root: root, Address: "old.test"}), at("one", "a"), "x")
+	s := newStore(t, artifact.StoreOptions{Root: root, Address: "https://new.test:8443/"})
+
+	if !s.Relocate(a) || a.URL != "https://new.test:8443/gitrepository/apps/one/a" {
+		t.Errorf("URL is %q", a.URL)
+	}
+
+	if s.Relocate(a) {
+		t.Error("relocated twice")
+	}
+}
+
+func TestAlgorithms(t *testing.T) {
+	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA384, digest.SHA512} {
+		s := newStore(t, artifact.StoreOptions{Algorithm: algorithm})
+
+		a := put(t, s, at("one", "a"), "content")
+		if want := algorithm.FromString("content").String(); a.Digest != want {
+			t.Errorf("got %q, want %q", a.Digest, want)
+		}
+	}
+
+	if _, err := artifact.NewStore(artifact.StoreOptions{Root: t.TempDir(), Algorithm: "md5"}); err == nil {
+		t.Error("an algorithm that is not there was taken")
+	}
+}
+
+func TestTarballIsDeterministic(t *testing.T) {
+	s := newStore(t, artifact.StoreOptions{})
+	fill := func(tar *artifact.Tar) error {
+		return errors.Join(
+			tar.Dir("d"),
+			tar.File("d/run.sh", true, 2, strings.NewReader("#!")),
+			tar.File("d/"+strings.Repeat("long/", 40)+"a.yaml", false, 1, strings.NewReader("a")),
+		)
+	}
+
+	var one, two bytes.Buffer
+	check(t, s.Tarball(fill)(&one))
+	check(t, s.Tarball(fill)(&two))
+
+	if !bytes.Equal(one.Bytes(), two.Bytes()) {
+		t.Error("the same files gave different bytes")
+	}
+
+	got, err := ingest.Untar(t.Context(), &one, t.TempDir(), ingest.Limits{})
+	if err != nil || got.Bytes != 3 {
+		t.Errorf("unpacked %+v, %v", got, err)
+	}
+
+	short := s.Tarball(func(tar *artifact.Tar) error { return tar.File("a", false, 5, strings.NewReader("a")) })
+	if err := short(io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("unexpected error: %v", err)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	s := newStore(t, artifact.StoreOptions{})
+	a := put(t, s, at("one", "a.tar.gz"), "content")
+	tag := `"` + a.Digest + `"`
+
+	server := httptest.NewServer(s.Handler())
+	t.Cleanup(server.Close)
+
+	cases := map[string]struct {
+		reason string
+		method string
+		path   string
+		header http.Header
+		status int
+		body   string
+		tag    string
+	}{
+		"Get": {reason: "The file is served.", path: a.Path, status: 200, body: "content", tag: tag},
+		"Unchanged": {
+			reason: "What the client has is not sent again.",
+			path:   a.Path, header: http.Header{"If-None-Match": {tag}}, status: 304, tag: tag,
+		},
+		"Range": {
+			reason: "A download may be resumed.",
+			path:   a.Path, header: http.Header{"Range": {"bytes=3-"}, "If-Range": {tag}}, status: 206, body: "tent", tag: tag,
+		},
+		"Missing":   {reason: "What is not there is not found.", path: "gitrepository/apps/one/b", status: 404},
+		"Directory": {reason: "There are no listings.", path: "gitrepository/apps/one/", status: 404},
+		"Root":      {reason: "There are no listings.", path: "", status: 404},
+		"Contents":  {reason: "The store's own files are not served.", path: ".blobs/sha256/x/y", status: 404},
+		"Climbing":  {reason: "Nothing else is served.", path: "gitrepository/apps/one/..%2f..%2fx", status: 404},
+		"Post":      {reason: "Nothing is taken.", method: http.MethodPost, path: a.Path, status: 405},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), tc.method, server.URL+"/"+tc.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			req.Header = tc.header
+
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if resp.StatusCode != tc.status || resp.Header.Get("ETag") != tc.tag {
+				t.Errorf("%s\nstatus %d, tag %q", tc.reason, resp.StatusCode, resp.Header.Get("ETag"))
+			}
+
+			if tc.status < 300 && string(body) != tc.body {
+				t.Errorf("%s\nbody %q", tc.reason, body)
+			}
+		})
+	}
+}
+
+func TestStoreConcurrently(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			owner := fmt.Sprintf("o%d", i)
+
+			for n := range 20 {
+				text := fmt.Sprint(n % 3)
+
+				a, err := s.Put(t.Context(), at(owner, fmt.Sprint(n)), "r", content(text))
+				if err != nil {
+					t.Error(err)
+
+					return
+				}
+
+				if err := s.Verify(a); err != nil {
+					t.Error(err)
+				}
+
+				if _, err := s.Collect(at(owner, "").Owner, a); err != nil {
+					t.Error(err)
+				}
+			}
+
+			if _, err := s.Remove(at(owner, "").Owner); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
+	wg.Wait()
+
+	if paths, blobs := files(t, root); len(paths)+blobs != 0 {
+		t.Errorf("left behind: %q and %d contents", paths, blobs)
+	}
+}
