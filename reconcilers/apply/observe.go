@@ -50,7 +50,7 @@ func (a *Applier) stale(l *ledger, id access.ID, r *record, live *health.Live) b
 		return health.Revision(live.ResourceVersion) < health.Revision(r.resourceVersion)
 	}
 	_, k := a.hub.Lookup(id, l.owner.nameLabel())
-	return k == health.Unknown
+	return k == health.Unknown || k == health.Behind
 }
 
 // later wakes the owner after the delay, and never under the lock.
@@ -114,7 +114,7 @@ func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {
 func (a *Applier) skipped(l *ledger, k *task) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := &record{mode: excluded, digest: k.digest, hidden: !k.known && k.tried != nil}
+	r := &record{mode: excluded, digest: k.digest, hidden: k.knowledge == health.Absent && k.tried != nil}
 	switch {
 	case k.marks.ignore:
 		r.mode = exempt

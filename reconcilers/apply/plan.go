@@ -25,9 +25,10 @@ type task struct {
 	verdict verdict
 	// try asks for a dry run before anything of the set is written.
 	try bool
-	// known says that the live object was seen, in live.
-	known bool
-	live  health.Live
+	// knowledge says what the hub could tell, and known that it showed the live object.
+	knowledge health.Knowledge
+	known     bool
+	live      health.Live
 	// correct says that the object was changed by somebody else, not by us.
 	correct bool
 	// after is the object of the set without which this one cannot be tried.
@@ -50,8 +51,12 @@ func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers
 	for i := range set {
 		d := &set[i]
 		live, knowledge := see(d.ID)
-		k := &task{desired: d, live: live, known: knowledge == health.Present}
-		k.decide(owner, records[d.ID], t, knowledge, now, full)
+		k := &task{desired: d, live: live, knowledge: knowledge, known: knowledge == health.Present}
+		r := records[d.ID]
+		if knowledge == health.Behind && r != nil && r.uid != "" { // the answer to our last write is the latest news
+			k.live, k.known = r.live(owner), true
+		}
+		k.decide(owner, r, t, now, full)
 		tasks[i] = k
 		if k.verdict == suspect {
 			suspects++
@@ -69,7 +74,7 @@ func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers
 	return tasks
 }
 
-func (k *task) decide(owner Owner, r *record, t takeovers, knowledge health.Knowledge, now time.Time, full bool) {
+func (k *task) decide(owner Owner, r *record, t takeovers, now time.Time, full bool) {
 	switch {
 	case k.marks.ignore, k.known && owner.liveMarks(&k.live).ignore, k.known && k.marks.ifNotPresent:
 		k.verdict = skip
@@ -77,29 +82,36 @@ func (k *task) decide(owner Owner, r *record, t takeovers, knowledge health.Know
 	case r != nil && r.hidden && r.digest == k.digest && !full:
 		k.verdict = skip
 		return
-	case r == nil || r.mode != managed || r.digest != k.digest || full:
+	case r == nil || r.mode == excluded || r.mode == exempt || r.digest != k.digest || full:
 		k.verdict = suspect
 		return
 	}
-	reason := ""
-	switch knowledge {
+	reason := k.drift(owner, r, t)
+	switch {
+	case reason == "" && r.mode == initial:
+		k.verdict = skip
+	case reason == "":
+		k.verdict = clean
+	case r.fight.slowed(now):
+		k.verdict = slow
+	default:
+		k.verdict, k.correct = suspect, k.knowledge != health.Blind
+	}
+}
+
+// drift returns why the object is no longer as it was applied.
+func (k *task) drift(owner Owner, r *record, t takeovers) string {
+	reason := r.dirty // as of the last event, if there is nothing newer
+	switch k.knowledge {
 	case health.Present:
 		reason, _ = r.drift(owner, t, &k.live)
 	case health.Absent:
 		reason, _ = r.drift(owner, t, nil)
 	case health.Blind:
 		reason = changed // nobody would have told us
-	case health.Unknown:
-		reason = r.dirty
+	case health.Unknown, health.Behind:
 	}
-	switch {
-	case reason == "":
-		k.verdict = clean
-	case r.fight.slowed(now):
-		k.verdict = slow
-	default:
-		k.verdict, k.correct = suspect, knowledge != health.Blind
-	}
+	return reason
 }
 
 func (k *task) proven(r *record) bool {

@@ -65,6 +65,14 @@ func (r *record) take(l *health.Live, manager string) {
 	r.dirty = "" // who made it dirty is remembered, for the report of a fight
 }
 
+// live returns what the record tells of the live object.
+func (r *record) live(owner Owner) health.Live {
+	return health.Live{
+		UID: r.uid, ResourceVersion: r.resourceVersion, Generation: r.generation,
+		Managers: []health.Manager{{Name: owner.Manager, Applied: true, Time: r.mark.time, Fields: r.mark.fields}},
+	}
+}
+
 // own returns our entry among the managers.
 func own(l *health.Live, manager string) (mark, bool) {
 	for _, m := range l.Managers {
@@ -74,6 +82,9 @@ func own(l *health.Live, manager string) (mark, bool) {
 	}
 	return mark{}, false
 }
+
+// young tells a mark that may be as of the same second as a later change: it proves nothing yet.
+func (m mark) young(now time.Time) bool { return now.Unix()-m.time <= 2 }
 
 // Reasons why an object is dirty.
 const (

@@ -136,17 +136,20 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 // managers, which an apply that changes anything renews.
 func (r *run) same(k *task, answer *health.Live) bool {
 	after, ok := own(answer, r.owner.Manager)
-	if !ok || r.burdened(k, answer) {
+	if !ok || after.young(r.clock.Now()) || r.burdened(k, answer) {
 		return false
 	}
-	if k.known {
+	r.mu.Lock()
+	rec := r.ledger.records[k.ID]
+	defer r.mu.Unlock()
+	switch {
+	case rec != nil && rec.digest != k.digest:
+		return false
+	case k.known:
 		before, ok := own(&k.live, r.owner.Manager)
 		return ok && before == after && k.live.UID == answer.UID && k.live.Generation == answer.Generation
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rec := r.ledger.records[k.ID]
-	return rec != nil && rec.digest == k.digest && rec.uid == answer.UID && rec.mark == after && rec.generation == answer.Generation
+	return k.knowledge == health.Blind && rec != nil && rec.uid == answer.UID && rec.mark == after && rec.generation == answer.Generation
 }
 
 // grants tells whether the set is about to write a cluster role, in an earlier stage than the object.

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -26,6 +28,14 @@ func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
 
 // patience bounds waits for something that comes at once when it comes. It is no measurement.
 const patience = 30 * time.Second
+
+// ahead is a clock that is an hour ahead.
+type ahead struct{ clock.RealClock }
+
+func (ahead) Now() time.Time { return time.Now().Add(time.Hour) }
+
+// benches tells namespaces of repeated tests apart.
+var benches atomic.Int64
 
 // bench is an applier and its hub over a real API server, with a namespace of its own.
 type bench struct {
@@ -53,8 +63,8 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b.admin = uncounted.Own()
-	b.namespace = strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	b.namespace = b.namespace[:min(50, len(b.namespace))]
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	b.namespace = fmt.Sprintf("%s-%d", name[:min(40, len(name))], benches.Add(1))
 	b.create(fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %q}}`, b.namespace))
 	b.owner = apply.Owner{
 		ID:      access.ID{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: b.namespace, Name: "app"},
@@ -73,7 +83,8 @@ func (b *bench) restart() {
 	wake := func(_ access.ID, cause health.Cause) { b.woken <- cause }
 	b.hub = health.New(b.factory.Own(), health.Options{Wake: wake})
 	b.t.Cleanup(b.hub.Close)
-	b.applier = apply.New(b.hub, apply.ApplierOptions{Wake: wake})
+	// An hour ahead, nothing that the API server has written is so recent that its time proves nothing.
+	b.applier = apply.New(b.hub, apply.ApplierOptions{Wake: wake, Clock: ahead{}})
 }
 
 func (b *bench) ctx() context.Context { return b.t.Context() }
@@ -238,4 +249,11 @@ func (b *bench) anonymous(in []string) []string {
 		out[i] = strings.ReplaceAll(s, b.namespace, "NS")
 	}
 	return out
+}
+
+// settleBriefly gives the watches a moment: it returns at the next event, or soon.
+func (b *bench) settleBriefly() {
+	ctx, cancel := context.WithTimeout(b.ctx(), 5*time.Millisecond)
+	defer cancel()
+	b.hub.Settle(ctx, b.owner.ID, health.Goal{Gone: true})
 }

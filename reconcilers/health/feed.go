@@ -83,11 +83,11 @@ func (f *feed) knows(o *object) Knowledge {
 		return Blind
 	case o == nil || o.live == nil:
 		if o != nil && f.seen < o.floor {
-			return Unknown
+			return Behind
 		}
 		return Absent
 	case Revision(o.live.ResourceVersion) < o.floor:
-		return Unknown
+		return Behind
 	}
 	return Present
 }

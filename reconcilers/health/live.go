@@ -37,8 +37,10 @@ type Manager struct {
 type Knowledge int
 
 const (
-	// Unknown: the object is not watched, or its watch has not seen everything yet, or not the last write.
+	// Unknown: the object is not watched, or its watch has not seen everything yet.
 	Unknown Knowledge = iota
+	// Behind: it was written (Expect) after what its watch has seen.
+	Behind
 	// Absent: there is no such object with the label that the watch is filtered on.
 	Absent
 	// Present: there is.

@@ -91,7 +91,7 @@ func (i *interest) condition() (Condition, bool) {
 	o, f := i.object, i.feed
 	c := Condition{ID: o.id, Status: status.UnknownStatus}
 	switch f.knows(o) {
-	case Unknown:
+	case Unknown, Behind:
 		c.Message = "waiting for the latest state"
 		return c, false
 	case Blind:

@@ -1,0 +1,184 @@
+package apply_test
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+func TestDriftIsPutBack(t *testing.T) {
+	b := newBench(t)
+	o := apply.Options{Digest: "1"}
+	b.mustApply(three, o)
+	cases := []struct {
+		name, reason string
+		change       func()
+		want         []string
+		requests     map[string]int
+	}{
+		{
+			name: "foreign value", reason: "a changed value is put back with one request",
+			change:   func() { b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"key":"edited"}}`) },
+			want:     []string{"ConfigMap/NS/config configured"},
+			requests: map[string]int{"apply": 1},
+		},
+		{
+			name: "owner label", reason: "without its label the object leaves the watch, and is looked at before it is written",
+			change: func() {
+				b.edit(b.ref("Service", "app"), "somebody", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":null}}}`)
+			},
+			want:     []string{"Service/NS/app configured"},
+			requests: map[string]int{"dry-run": 1, "apply": 1},
+		},
+		{
+			name: "label value", reason: "a label of another owner is drift",
+			change: func() {
+				b.edit(b.ref("Service", "app"), "somebody", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/namespace":"other"}}}`)
+			},
+			want:     []string{"Service/NS/app configured"},
+			requests: map[string]int{"apply": 1},
+		},
+		{
+			name: "deleted", reason: "what is deleted comes back, after a look at what may stand in its place",
+			change: func() {
+				if err := b.admin.Delete(b.ctx(), b.ref("Deployment", "app"), access.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want:     []string{"Deployment/NS/app created"},
+			requests: map[string]int{"dry-run": 1, "apply": 1},
+		},
+		{
+			name: "kubectl", reason: "what kubectl adds does not stay, though no field of ours changes",
+			change:   func() { b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"added":"x"}}`) },
+			want:     []string{"ConfigMap/NS/config configured"},
+			requests: map[string]int{"apply": 2, "patch": 1},
+		},
+		{
+			name: "field in a list", reason: "a field deep in a list of a large object is no different",
+			change: func() {
+				patch := `[{"op":"replace","path":"/spec/template/spec/containers/0/env/0/value","value":"y"}]`
+				if _, err := b.admin.Patch(b.ctx(), b.ref("Deployment", "app"), types.JSONPatchType, []byte(patch), access.PatchOptions{Manager: "x"}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want:     []string{"Deployment/NS/app configured"},
+			requests: map[string]int{"apply": 1},
+		},
+	}
+	for _, c := range cases {
+		b.counter.Take()
+		c.change()
+		same(t, c.name, health.Drifted, b.wake())
+		same(t, c.name+": clean", false, b.applier.Clean(b.owner.ID, "1"))
+		same(t, c.name+": "+c.reason, c.want, b.anonymous(b.mustApply(three, o)))
+		b.requests(c.name, c.requests)
+		same(t, c.name+": again", []string{}, b.mustApply(three, o))
+		b.requests(c.name+": again", map[string]int{})
+	}
+	data, _, _ := unstructured.NestedStringMap(b.get(b.ref("ConfigMap", "config")).Object, "data")
+	same(t, "in the end, only what is desired is there", map[string]string{"key": "value"}, data)
+}
+
+func TestWhatIsNoDrift(t *testing.T) {
+	b := newBench(t)
+	o := apply.Options{Digest: "1"}
+	b.mustApply(three, o)
+	deployment := b.ref("Deployment", "app")
+	b.edit(b.ref("ConfigMap", "config"), "controller", `{"metadata":{"annotations":{"a":"b"}},"data":{"added":"x"}}`)
+	b.edit(deployment, "controller", `{"spec":{"minReadySeconds":3}}`) // moves the generation
+	_, err := b.admin.Patch(b.ctx(), deployment, types.MergePatchType, []byte(`{"status":{"replicas":1}}`),
+		access.PatchOptions{Manager: "kube-controller-manager", Subresource: "status"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A change of ours to the same object comes after these, so all of them have been seen when it is.
+	b.edit(deployment, "somebody", `{"spec":{"replicas":5}}`)
+	same(t, "the first to wake is the real drift", health.Drifted, b.wake())
+	same(t, "only it is put back", []string{"Deployment/NS/app configured"}, b.anonymous(b.mustApply(three, o)))
+	live := b.get(deployment)
+	seconds, _, _ := unstructured.NestedInt64(live.Object, "spec", "minReadySeconds")
+	same(t, "what we do not own stays", int64(3), seconds)
+	same(t, "nobody else was woken", 0, len(b.woken))
+}
+
+func TestMarkers(t *testing.T) {
+	b := newBench(t)
+	o := apply.Options{Digest: "1"}
+	b.mustApply(three, o)
+	config := b.ref("ConfigMap", "config")
+
+	b.edit(config, "somebody", `{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":"Disabled"}},"data":{"key":"mine"}}`)
+	changed := `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config, namespace: NS}
+data: {key: new}
+`
+	// The hub may not have seen the marker yet: the apply below has to wait for it, so a second edit tells.
+	b.edit(b.ref("Service", "app"), "somebody", `{"spec":{"sessionAffinity":"ClientIP"}}`)
+	for {
+		if live, k := b.hub.Lookup(config.ID, "kustomize.toolkit.fluxcd.io/name"); k == health.Present && live.Annotations["kustomize.toolkit.fluxcd.io/reconcile"] != "" {
+			break
+		}
+		b.settleBriefly()
+	}
+	r, err := b.apply(changed, apply.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "a live object that is excluded is skipped", apply.Changes{{Ref: access.Ref{ID: config.ID, Version: "v1"}, Action: apply.Skipped}}, r.Changes)
+	same(t, "and kept in the inventory", 1, len(r.Changes.Inventory().Entries))
+	same(t, "but its health does not matter", []access.ID{}, r.Changes.Applied())
+
+	b.edit(config, "somebody", `{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":null}}}`)
+	same(t, "when the marker goes, the owner is woken", health.Drifted, b.wake())
+	same(t, "and the object is managed again", []string{"ConfigMap/NS/config configured"}, b.anonymous(b.mustApply(changed, apply.Options{})))
+}
+
+func TestMarkersOfObjectsThatAreNotOurs(t *testing.T) {
+	b := newBench(t)
+	b.create(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ignored, namespace: NS, annotations: {kustomize.toolkit.fluxcd.io/ssa: ignore}}
+data: {key: theirs}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: initial, namespace: NS}
+data: {key: theirs}
+`)
+	const set = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ignored, namespace: NS}
+data: {key: ours}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: initial, namespace: NS, labels: {kustomize.toolkit.fluxcd.io/ssa: ifNotPresent}}
+data: {key: ours}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: missing, namespace: NS, labels: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}}
+data: {key: ours}
+`
+	same(t, "only what is not there is written", []string{"ConfigMap/NS/missing created"}, b.anonymous(b.mustApply(set, apply.Options{})))
+	b.requests("the trial tells what is there", map[string]int{"dry-run": 3, "apply": 1})
+	same(t, "nothing to do", []string{}, b.mustApply(set, apply.Options{}))
+	b.requests("and it is remembered", map[string]int{})
+	b.edit(b.ref("ConfigMap", "missing"), "somebody", `{"data":{"key":"edited"}}`)
+	same(t, "an object that only had to exist may be edited", []string{}, b.mustApply(set, apply.Options{}))
+	if err := b.admin.Delete(b.ctx(), b.ref("ConfigMap", "missing"), access.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "but not deleted", health.Drifted, b.wake())
+	same(t, "it comes back", []string{"ConfigMap/NS/missing created"}, b.anonymous(b.mustApply(set, apply.Options{})))
+}
