@@ -1,0 +1,217 @@
+package kustomize
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+// apply brings the objects into the cluster. The inventory holds them from now on.
+func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if !s.decision.work {
+		return nil
+	}
+
+	progress(ctx, obj, s, "Detecting drift")
+
+	owner := ownerOf(obj)
+	digest := fmt.Sprintf("%s force=%t", s.set.Digest, obj.Spec.Force)
+
+	result, err := r.Applier.Apply(ctx, s.client, owner, s.set.Objects, r.applyOptions(obj, s, digest))
+	s.applied = result.Changes
+	s.attempt.changed = s.attempt.changed || s.applied.Changed()
+
+	if err != nil {
+		obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
+
+		if log := s.applied.Log(); log != "" {
+			err = fmt.Errorf("%w\n%s", err, log)
+			s.applied = nil
+		}
+
+		return r.failed(obj, s, meta.ReconciliationFailedReason, err)
+	}
+
+	r.reportFights(ctx, s, result.Fights)
+
+	current := references(s.applied.Inventory())
+
+	if !s.memo.adopted {
+		lost, err := r.lost(ctx, owner, inventory(current, s.previous))
+		if err != nil {
+			return r.failed(obj, s, meta.ReconciliationFailedReason, err)
+		}
+
+		s.previous = append(s.previous, lost...)
+		s.memo.adopted = true
+	}
+
+	obj.Status.Inventory = inventory(current, nil)
+	s.memo.applied = digest
+
+	if s.decision.full || s.memo.checked.IsZero() {
+		s.memo.checked = r.Now()
+	}
+
+	return nil
+}
+
+func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, digest string) apply.Options {
+	return apply.Options{
+		Digest:          digest,
+		Inventory:       s.previous,
+		Full:            s.decision.full,
+		Force:           obj.Spec.Force,
+		Stages:          r.Stages,
+		Takeovers:       r.Takeovers,
+		DropLabels:      []string{"fluxcd.io/sync-gc-mark"},
+		DropAnnotations: []string{kustomizev1.ChecksumAnnotation, "fluxcd.io/sync-checksum"},
+		Concurrency:     r.Concurrency,
+	}
+}
+
+// lost returns objects that were applied and then forgotten: the process ended before the inventory was written. That an
+// object has the owner's labels is not enough, for controllers copy labels to what they make; it must have been applied
+// by this one.
+func (r *reconciler) lost(ctx context.Context, owner apply.Owner, known *meta.ResourceInventory) ([]access.Ref, error) {
+	var lost []access.Ref
+
+	for _, ref := range r.Applier.Orphans(owner, references(known)) {
+		m, err := r.Access.Own().GetMeta(ctx, ref)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+
+		if err != nil {
+			return nil, fmt.Errorf("look at %s, which is not in the inventory: %w", ref.ID, err)
+		}
+
+		if appliedBy(m, owner.Manager) {
+			lost = append(lost, ref)
+		}
+	}
+
+	return lost, nil
+}
+
+// appliedBy tells whether the manager has applied the object, and no controller owns it.
+func appliedBy(m *metav1.PartialObjectMetadata, manager string) bool {
+	if metav1.GetControllerOf(m) != nil {
+		return false
+	}
+
+	return slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+	})
+}
+
+// reportFights tells once of each object that somebody else keeps changing back.
+func (r *reconciler) reportFights(ctx context.Context, s *scope, fights []apply.Fight) {
+	known := map[access.ID]bool{}
+
+	for _, f := range fights {
+		known[f.ID] = true
+
+		if s.memo.fights[f.ID] {
+			continue
+		}
+
+		what := "is deleted again and again"
+		if f.Manager != "" {
+			what = fmt.Sprintf("is changed back by %q again and again", f.Manager)
+		}
+
+		engine.Emit(ctx, engine.Event{
+			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Action: actionApply,
+			Message:  fmt.Sprintf("%s %s: corrections are slowed down", f.ID, what),
+			Metadata: metadata(s.artifact), Related: s.related(),
+		})
+	}
+
+	s.memo.fights = known
+}
+
+// prune takes out what is no longer built, or forgets it.
+func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if !s.decision.work {
+		return nil
+	}
+
+	stale := difference(s.previous, references(obj.Status.Inventory))
+	if len(stale) > 0 && obj.Spec.Prune {
+		pruned, err := r.Applier.Prune(ctx, s.client, ownerOf(obj), stale, apply.PruneOptions{Concurrency: r.Concurrency})
+		s.pruned = pruned.Changes
+
+		if err != nil {
+			obj.Status.Inventory = inventory(references(obj.Status.Inventory), pruned.Survivors)
+
+			return r.failed(obj, s, meta.PruneFailedReason, err)
+		}
+	}
+
+	s.memo.inputs = s.inputs
+
+	return nil
+}
+
+// references reads an inventory. Entries that nobody can read are left out: no object has such a name.
+func references(in *meta.ResourceInventory) []access.Ref {
+	if in == nil {
+		return nil
+	}
+
+	refs := make([]access.Ref, 0, len(in.Entries))
+
+	for _, entry := range in.Entries {
+		if ref, err := access.ParseInventory(entry); err == nil {
+			refs = append(refs, ref)
+		}
+	}
+
+	return refs
+}
+
+// inventory lists the references, sorted. An object in both lists is taken from the first.
+func inventory(refs, more []access.Ref) *meta.ResourceInventory {
+	all := append(slices.Clone(refs), difference(more, refs)...)
+	out := &meta.ResourceInventory{Entries: make([]meta.ResourceRef, 0, len(all))}
+
+	for _, ref := range all {
+		out.Entries = append(out.Entries, ref.Inventory())
+	}
+
+	slices.SortFunc(out.Entries, func(a, b meta.ResourceRef) int { return strings.Compare(a.ID, b.ID) })
+
+	return out
+}
+
+// difference returns the references of a that are not in b, whatever their versions.
+func difference(a, b []access.Ref) []access.Ref {
+	in := make(map[access.ID]struct{}, len(b))
+	for _, ref := range b {
+		in[ref.ID] = struct{}{}
+	}
+
+	var out []access.Ref
+
+	for _, ref := range a {
+		if _, ok := in[ref.ID]; !ok {
+			in[ref.ID] = struct{}{}
+
+			out = append(out, ref)
+		}
+	}
+
+	return out
+}

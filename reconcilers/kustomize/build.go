@@ -1,0 +1,113 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/build"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+// build makes the objects, if there is anything to do.
+func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if !s.decision.work {
+		return nil
+	}
+
+	s.memo.inputs, s.memo.set = "", ""
+
+	progress(ctx, obj, s, "Fetching manifests")
+
+	tree, err := r.Trees.Open(ctx, s.artifact)
+	if err != nil {
+		return r.unavailable(s, err)
+	}
+	defer tree.Close()
+
+	progress(ctx, obj, s, "Building manifests")
+
+	set, err := r.Builder.Build(ctx, requestFor(obj, s, tree.Dir))
+
+	var missing *build.PathError
+	if errors.As(err, &missing) {
+		s.memo.end()
+
+		return engine.Fail(meta.ArtifactFailedReason, fmt.Errorf("kustomization path not found: %w", err))
+	}
+
+	obj.Status.LastAttemptedRevision = s.artifact.Revision
+
+	if err != nil {
+		s.memo.end()
+
+		return engine.Fail(meta.BuildFailedReason, redact(err, s.variables))
+	}
+
+	s.set, s.memo.set, s.memo.variables = set, set.Digest, s.variables
+
+	if err := encrypted(set.Objects); err != nil {
+		return r.failed(obj, s, meta.ReconciliationFailedReason, err)
+	}
+
+	return nil
+}
+
+// unavailable says why there is no tree.
+func (r *reconciler) unavailable(s *scope, err error) error {
+	switch {
+	case errors.Is(err, artifact.ErrNotFound):
+		return r.artifactMissing("Source is not ready, artifact not found")
+	case errors.Is(err, artifact.ErrDigestMismatch):
+		return r.artifactMissing("Source is not ready, artifact digest changed")
+	}
+
+	s.memo.end()
+
+	return engine.Fail(meta.ArtifactFailedReason, err)
+}
+
+// requestFor says what to build.
+func requestFor(obj *kustomizev1.Kustomization, s *scope, dir string) build.Request {
+	return build.Request{
+		Dir:    dir,
+		Digest: s.artifact.Digest,
+		Path:   obj.Spec.Path,
+		Spec: build.Spec{
+			TargetNamespace:         obj.Spec.TargetNamespace,
+			NamePrefix:              obj.Spec.NamePrefix,
+			NameSuffix:              obj.Spec.NameSuffix,
+			CommonMetadata:          obj.Spec.CommonMetadata,
+			Patches:                 obj.Spec.Patches,
+			Images:                  obj.Spec.Images,
+			Components:              obj.Spec.Components,
+			IgnoreMissingComponents: obj.Spec.IgnoreMissingComponents,
+			BuildMetadata:           obj.Spec.BuildMetadata,
+		},
+		Variables: s.variables,
+		Always: obj.Spec.PostBuild != nil &&
+			obj.Spec.PostBuild.GetSubstituteStrategy() == kustomizev1.SubstituteAlways,
+	}
+}
+
+// encrypted refuses Secrets that are still encrypted: they would be applied as rubbish.
+func encrypted(objects []*unstructured.Unstructured) error {
+	for _, u := range objects {
+		if u.GetKind() != meta.KindSecret || u.GroupVersionKind().Group != "" {
+			continue
+		}
+
+		if _, ok := u.Object["sops"].(map[string]any); ok {
+			return fmt.Errorf("%s is SOPS encrypted, configuring decryption is required for this secret to be reconciled",
+				access.Of(u).ID)
+		}
+	}
+
+	return nil
+}

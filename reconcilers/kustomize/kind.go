@@ -1,0 +1,241 @@
+package kustomize
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/build"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+const (
+	// Controller is the source of the events and the field manager of the applied objects.
+	Controller = "kustomize-controller"
+
+	// FieldOwner owns the status and the finalizer of a Kustomization.
+	FieldOwner = "gotk-kustomize-controller"
+)
+
+// Source is an object with an artifact.
+type Source interface {
+	client.Object
+
+	// GetArtifact returns the artifact, or nil as long as there is none.
+	GetArtifact() *meta.Artifact
+}
+
+// Sources finds sources, in a cache. Kind is GitRepository, OCIRepository, Bucket or ExternalArtifact. A source that does
+// not exist is an IsNotFound error.
+type Sources interface {
+	Source(ctx context.Context, kind string, key types.NamespacedName) (Source, error)
+}
+
+// SourceFunc is a function as Sources.
+type SourceFunc func(ctx context.Context, kind string, key types.NamespacedName) (Source, error)
+
+// Source implements Sources.
+func (f SourceFunc) Source(ctx context.Context, kind string, key types.NamespacedName) (Source, error) {
+	return f(ctx, kind, key)
+}
+
+// Dependencies finds Kustomizations that others depend on, in a cache. One that does not exist is an IsNotFound error.
+type Dependencies interface {
+	Kustomization(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error)
+}
+
+// DependencyFunc is a function as Dependencies.
+type DependencyFunc func(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error)
+
+// Kustomization implements Dependencies.
+func (f DependencyFunc) Kustomization(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error) {
+	return f(ctx, key)
+}
+
+// Configs reads the objects with variables. They are read at every run that is not a mere look at health, so that an
+// implementation that can tell an unchanged object saves requests. One that does not exist is an IsNotFound error.
+type Configs interface {
+	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+}
+
+// Trees unpacks artifacts. *artifact.Trees is one.
+type Trees interface {
+	Open(ctx context.Context, a *meta.Artifact) (*artifact.Tree, error)
+}
+
+// Deps are what the kind needs. All are required unless they say otherwise.
+type Deps struct {
+	Sources      Sources
+	Dependencies Dependencies
+	Configs      Configs
+	Trees        Trees
+	Builder      *build.Builder
+
+	// Access makes the clients of the cluster, and Applier and Hub work in it. Who made them sees to it that a Kustomization
+	// runs when they wake its Owner.
+	Access  *access.Factory
+	Applier *apply.Applier
+	Hub     *health.Hub
+
+	// NoCrossNamespaceRefs forbids sources and dependencies in other namespaces.
+	NoCrossNamespaceRefs bool
+
+	// DefaultServiceAccount is impersonated by Kustomizations that name no service account. Empty means that they act as
+	// the process.
+	DefaultServiceAccount string
+
+	// RequeueDependency is when to look again for what is missing, if nothing wakes the object before. Zero means 30 s.
+	RequeueDependency time.Duration
+
+	// Concurrency is the number of requests of one apply in parallel. Zero leaves it to package apply.
+	Concurrency int
+
+	// Stages are kinds that are applied, and waited for, before the others.
+	Stages []schema.GroupKind
+
+	// Takeovers are field managers whose fields are taken over, beyond those of kubectl.
+	Takeovers []apply.Takeover
+
+	// Recheck is the time between two checks of everything against the API server, whatever was seen in between; give or
+	// take a fifth. Zero means 6 h.
+	Recheck time.Duration
+
+	// Blink is how long a run may wait for health itself, which saves a status that is outdated at once. Zero means 300 ms.
+	Blink time.Duration
+
+	// Now is the clock. Nil means the machine's.
+	Now func() time.Time
+}
+
+// Owner returns who applies the objects of the Kustomization: the key under which the applier and the hub know it.
+func Owner(key types.NamespacedName) apply.Owner {
+	return apply.Owner{
+		ID: access.ID{
+			Group: kustomizev1.Group, Kind: kustomizev1.KustomizationKind, Namespace: key.Namespace, Name: key.Name,
+		},
+		Prefix:  kustomizev1.Group,
+		Manager: Controller,
+	}
+}
+
+func ownerOf(obj *kustomizev1.Kustomization) apply.Owner {
+	return Owner(client.ObjectKeyFromObject(obj))
+}
+
+// scope is what the steps of one run hand to each other.
+type scope struct {
+	started  time.Time    // set by open
+	previous []access.Ref // the inventory before the run; set by open
+	memo     *memo        // what is known from earlier runs; set by open
+
+	sourceKind string           // set by resolve
+	source     Source           // set by resolve
+	artifact   *meta.Artifact   // set by resolve
+	variables  *build.Variables // set by load
+
+	client   *access.Client // acts as the service account; set by plan
+	attempt  *attempt       // set by plan
+	inputs   string         // everything that what is applied depends on; set by plan
+	decision decision       // set by plan
+
+	set *build.Set // set by build, if there is work
+
+	applied apply.Changes // set by apply
+	pruned  apply.Changes // set by prune
+	passed  time.Duration // how long health took, if a health check was passed that is worth an event; set by wait
+	done    time.Duration // how long the attempt took, if it came to a success that is worth an event; set by complete
+}
+
+// related names the source in events.
+func (s *scope) related() *corev1.ObjectReference {
+	if s.source == nil {
+		return nil
+	}
+
+	return &corev1.ObjectReference{
+		APIVersion: sourcev1.GroupVersion.String(), Kind: s.sourceKind,
+		Namespace: s.source.GetNamespace(), Name: s.source.GetName(),
+		UID: s.source.GetUID(), ResourceVersion: s.source.GetResourceVersion(),
+	}
+}
+
+// reconciler holds what the steps share beyond one run.
+type reconciler struct {
+	Deps
+	memory memory
+}
+
+// Kind declares how a Kustomization is reconciled.
+func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+
+	d.RequeueDependency = cmp.Or(d.RequeueDependency, 30*time.Second)
+	d.Recheck = cmp.Or(d.Recheck, 6*time.Hour)
+	d.Blink = cmp.Or(d.Blink, 300*time.Millisecond)
+	r := &reconciler{Deps: d}
+
+	return engine.Kind[*kustomizev1.Kustomization, scope]{
+		Name:       kustomizev1.KustomizationKind,
+		Controller: Controller,
+		FieldOwner: FieldOwner,
+		New:        func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
+		Finalizer:  meta.Finalizer,
+		Conditions: []string{meta.HealthyCondition},
+		Interval:   func(obj *kustomizev1.Kustomization) time.Duration { return obj.Spec.Interval.Duration },
+		Retry:      (*kustomizev1.Kustomization).GetRetryInterval,
+		Ready:      engine.FromVerdict(success),
+		Open:       r.open,
+		Steps: engine.Steps[*kustomizev1.Kustomization, scope]{
+			{Name: "check", Reason: meta.FeatureGateDisabledReason, Run: check},
+			{Name: "resolve", Reason: meta.ArtifactFailedReason, Run: r.resolve},
+			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: r.depend},
+			{Name: "load", Reason: meta.BuildFailedReason, Run: r.load},
+			{Name: "plan", Reason: meta.ReconciliationFailedReason, Run: r.plan},
+			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
+			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},
+			{Name: "prune", Reason: meta.PruneFailedReason, Run: r.prune},
+			{Name: "wait", Reason: meta.HealthCheckFailedReason, Run: r.wait},
+			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
+		},
+		Delete: engine.Steps[*kustomizev1.Kustomization, scope]{
+			{Name: "remove", Reason: meta.PruneFailedReason, Run: r.remove},
+			{Name: "forget", Reason: meta.PruneFailedReason, Run: r.forget},
+		},
+		Events: r.events,
+	}
+}
+
+// success is what Ready says of a run that came to its end.
+func success(obj *kustomizev1.Kustomization, _ *scope) (reason, message string) {
+	return meta.ReconciliationSucceededReason, "Applied revision: " + obj.Status.LastAppliedRevision
+}
+
+func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	s.started = r.Now()
+	s.previous = references(obj.Status.Inventory)
+	s.memo = r.memory.of(obj)
+
+	return nil
+}
+
+func (r *reconciler) forget(_ context.Context, obj *kustomizev1.Kustomization, _ *scope) error {
+	r.Applier.Forget(ownerOf(obj).ID)
+	r.memory.drop(obj)
+
+	return nil
+}

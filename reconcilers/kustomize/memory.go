@@ -1,0 +1,109 @@
+package kustomize
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/build"
+)
+
+// memory holds what the process knows of each Kustomization beyond its status. If it is lost, everything is built and
+// checked once more.
+type memory struct {
+	mu    sync.Mutex
+	memos map[types.NamespacedName]*memo
+}
+
+// memo is what is known of one Kustomization. Only the one run that it has at a time uses it.
+type memo struct {
+	uid types.UID
+
+	// inputs of the last apply and prune that succeeded, or empty if the next run has to apply.
+	inputs string
+	// set is the digest of what was built last, applied that under which it was applied, and goal are the objects whose
+	// health counts.
+	set, applied string
+	goal         []access.ID
+	// adopted says that objects which the inventory lacks were looked for since the process started.
+	adopted bool
+	// checked is when everything was last checked against the API server.
+	checked time.Time
+	// fights are the objects that were told to be fought over.
+	fights map[access.ID]bool
+
+	// attempt is the one that is going on, or nil.
+	attempt *attempt
+	// variables of the attempt.
+	variables *build.Variables
+	// removing is when the deletion began, or zero.
+	removing time.Time
+}
+
+// attempt is what a deadline counts for: from the first run for a revision and a spec until success or failure.
+type attempt struct {
+	attemptKey
+	began time.Time
+	// changed says that something was applied that was not there before.
+	changed bool
+	// awaiting says that everything is applied and only health is missing.
+	awaiting bool
+}
+
+// attemptKey tells attempts apart. A new one supersedes what the old one waits for.
+type attemptKey struct {
+	generation       int64
+	revision, digest string
+}
+
+func attemptOf(obj *kustomizev1.Kustomization, a *meta.Artifact) attemptKey {
+	return attemptKey{generation: obj.Generation, revision: a.Revision, digest: a.Digest}
+}
+
+// awaits tells whether the attempt goes on and only health is missing.
+func (m *memo) awaits(key attemptKey) bool {
+	return m.attempt != nil && m.attempt.attemptKey == key && m.attempt.awaiting
+}
+
+// begin returns the attempt for the key: the one that goes on, or a new one.
+func (m *memo) begin(key attemptKey, now time.Time) *attempt {
+	if m.attempt == nil || m.attempt.attemptKey != key {
+		m.attempt = &attempt{attemptKey: key, began: now}
+	}
+
+	return m.attempt
+}
+
+// end ends the attempt, if one goes on.
+func (m *memo) end() { m.attempt, m.variables = nil, nil }
+
+// of returns the memo of the object, which is empty if another object has the name now.
+func (m *memory) of(obj *kustomizev1.Kustomization) *memo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	key := client.ObjectKeyFromObject(obj)
+	if known, ok := m.memos[key]; ok && known.uid == obj.UID {
+		return known
+	}
+
+	if m.memos == nil {
+		m.memos = map[types.NamespacedName]*memo{}
+	}
+
+	m.memos[key] = &memo{uid: obj.UID}
+
+	return m.memos[key]
+}
+
+func (m *memory) drop(obj *kustomizev1.Kustomization) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	delete(m.memos, client.ObjectKeyFromObject(obj))
+}
