@@ -287,10 +287,8 @@ func (x *run[O, S]) patchStatus(ctx context.Context) error {
 }
 
 // writeStatus patches the status that the API server has, x.before, into that of want. Nothing but the status of want counts.
+// There is no lock: the runner is the only writer of the fields that it changes, and one object never runs twice at a time.
 func (x *run[O, S]) writeStatus(ctx context.Context, want O) error {
-	want = copyOf(want)
-	want.SetResourceVersion(x.before.GetResourceVersion()) // the runner is the only writer of the status: no lock
-
 	data, err := client.MergeFrom(x.before).Data(want)
 	if err != nil {
 		return fmt.Errorf("compute status patch of %s %q: %w", x.kind.Name, x.key(), err)
@@ -300,14 +298,12 @@ func (x *run[O, S]) writeStatus(ctx context.Context, want O) error {
 		return err
 	}
 
-	answer := copyOf(want)
-	if err := x.options.Client.Status().Patch(ctx, answer, client.RawPatch(types.MergePatchType, data),
-		x.kind.fieldOwner()); err != nil {
+	patch := client.RawPatch(types.MergePatchType, data)
+	if err := x.options.Client.Status().Patch(ctx, copyOf(want), patch, x.kind.fieldOwner()); err != nil {
 		return fmt.Errorf("patch status of %s %q: %w", x.kind.Name, x.key(), err)
 	}
 
-	want.SetResourceVersion(answer.GetResourceVersion())
-	x.before = want
+	x.before = copyOf(want)
 
 	return nil
 }
