@@ -151,9 +151,16 @@ func withStatus(objects []client.Object, more ...client.Object) []client.Object 
 func (b *Bench[O, S]) Run(t testing.TB, obj client.Object) Result[O] {
 	t.Helper()
 
+	return b.RunContext(t.Context(), t, obj)
+}
+
+// RunContext runs the object once, in the context.
+func (b *Bench[O, S]) RunContext(ctx context.Context, t testing.TB, obj client.Object) Result[O] {
+	t.Helper()
+
 	key := client.ObjectKeyFromObject(obj)
 	got := Result[O]{Object: b.kind.New()}
-	got.Result, got.Err = b.runner.Reconcile(t.Context(), reconcile.Request{NamespacedName: key})
+	got.Result, got.Err = b.runner.Reconcile(ctx, reconcile.Request{NamespacedName: key})
 	got.Patches, got.Events = b.take()
 
 	switch err := b.Client.Get(t.Context(), key, got.Object); {
@@ -164,14 +171,6 @@ func (b *Bench[O, S]) Run(t testing.TB, obj client.Object) Result[O] {
 	}
 
 	return got
-}
-
-// Patches returns the writes of the run that is under way.
-func (b *Bench[O, S]) Patches() []Patch {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return append([]Patch(nil), b.patches...)
 }
 
 func (b *Bench[O, S]) take() ([]Patch, []engine.Event) {
