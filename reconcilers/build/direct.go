@@ -211,12 +211,14 @@ func decodeDocument(data []byte) (map[string]any, bool, error) {
 	return object, isHollow(&node), checkIdentity(object)
 }
 
-// isHollow tells whether nothing stands where a value belongs in braces or brackets, as in {a, b: c}. The library writes
-// an empty string for it.
+// isHollow tells whether nothing stands where a value belongs in braces or brackets, as in {a, b: c}, or where a key
+// belongs. The library writes an empty string for it.
 func isHollow(node *yaml.Node) bool {
-	for _, n := range node.Content {
+	for i, n := range node.Content {
 		nothing := n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0
-		if nothing && node.Style&yaml.FlowStyle != 0 || isHollow(n) {
+		key := node.Kind == yaml.MappingNode && i%2 == 0
+
+		if nothing && (key || node.Style&yaml.FlowStyle != 0) || isHollow(n) {
 			return true
 		}
 	}
