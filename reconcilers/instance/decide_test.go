@@ -7,6 +7,7 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -193,6 +194,35 @@ func TestLeaves(t *testing.T) {
 			live := &unstructured.Unstructured{Object: map[string]any{"kind": tc.kind, "spec": map[string]any{"deletionPolicy": tc.policy}}}
 			if got := leaves(live); got != tc.want {
 				t.Errorf("%s\ngot %t", tc.reason, got)
+			}
+		})
+	}
+}
+
+func TestFarewell(t *testing.T) {
+	kustomization := schema.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}
+	release := schema.GroupKind{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}
+	source := schema.GroupKind{Group: "source.toolkit.fluxcd.io", Kind: "GitRepository"}
+	held := []string{"finalizers.fluxcd.io"}
+	released := map[string]any{"finalizers": []string{}}
+	suspended := map[string]any{"suspend": true}
+	tests := map[string]struct {
+		reason string
+		gk     schema.GroupKind
+		held   []string
+		doomed bool
+		want   map[string]any
+	}{
+		"Source":        {"A source deploys nothing.", source, held, true, map[string]any{"metadata": released}},
+		"Kustomization": {"It goes with its definition, and must not take what it deployed along.", kustomization, held, true, map[string]any{"metadata": released, "spec": suspended}},
+		"HelmRelease":   {"Nor must a release be uninstalled.", release, nil, true, map[string]any{"spec": suspended}},
+		"Kept":          {"Where the definition stays, the object goes on under the next instance.", kustomization, held, false, map[string]any{"metadata": released}},
+		"Free":          {"Nothing to do.", source, nil, true, map[string]any{}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, farewell(tc.gk, tc.held, tc.doomed)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}

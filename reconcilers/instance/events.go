@@ -1,10 +1,13 @@
 package instance
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -16,6 +19,11 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 	if revision != before.Status.LastAttemptedRevision {
 		list = append(list, engine.Event{
 			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
+		})
+	}
+	for _, f := range s.fights {
+		list = append(list, engine.Event{
+			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Message: dispute(f), Metadata: metadata,
 		})
 	}
 	if s.failure != "" {
@@ -44,4 +52,13 @@ func report(before *fluxv1.FluxInstance, s *scope) string {
 		verb = "installed"
 	}
 	return "Flux " + s.set.Version + " " + verb + "\n" + s.finished.log
+}
+
+// dispute says who keeps changing what.
+func dispute(f apply.Fight) string {
+	what := "is deleted again and again"
+	if f.Manager != "" {
+		what = fmt.Sprintf("is changed back by %q again and again", f.Manager)
+	}
+	return f.ID.String() + " " + what + ": corrections are slowed down"
 }

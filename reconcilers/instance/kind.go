@@ -63,6 +63,7 @@ type scope struct {
 	previous []access.Ref      // the inventory before the run; set by open
 	set      *distribution.Set // set by build
 	changes  apply.Changes     // of this run; set by apply
+	fights   []apply.Fight     // that are new; set by apply
 	pruned   apply.Changes     // set by prune
 	finished *outcome          // set by complete
 	failure  string            // what keeps the instance from being ready, if that is news; set by wait

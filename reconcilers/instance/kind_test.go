@@ -57,6 +57,15 @@ func TestEvents(t *testing.T) {
 			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
 			scope: scope{set: set, finished: &outcome{}},
 		},
+		"Fight": {
+			reason: "Who changes things back is told, for only they can end it.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
+			scope: scope{set: set, fights: []apply.Fight{{ID: service("a").ID, Manager: "mallory"}, {ID: service("b").ID}}},
+			want: []engine.Event{
+				{Type: "Warning", Reason: "Progressing", Message: `Service/flux-system/a is changed back by "mallory" again and again: corrections are slowed down`, Metadata: revision},
+				{Type: "Warning", Reason: "Progressing", Message: "Service/flux-system/b is deleted again and again: corrections are slowed down", Metadata: revision},
+			},
+		},
 		"Unhealthy": {
 			reason: "What stands in the way is told once.",
 			before: status("v2.9.5@sha256:2", ""), after: status("v2.9.5@sha256:2", ""),
@@ -130,6 +139,46 @@ func TestShort(t *testing.T) {
 	} {
 		if got := short(d); got != want {
 			t.Errorf("short(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestDisputes(t *testing.T) {
+	a, b := apply.Fight{ID: service("a").ID}, apply.Fight{ID: service("b").ID}
+	var d disputes
+	for i, step := range []struct{ now, news []apply.Fight }{
+		{[]apply.Fight{a}, []apply.Fight{a}},
+		{[]apply.Fight{a, b}, []apply.Fight{b}},
+		{nil, nil},
+		{[]apply.Fight{a}, []apply.Fight{a}},
+	} {
+		if diff := cmp.Diff(step.news, d.news("1", step.now)); diff != "" {
+			t.Errorf("look %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestChecks(t *testing.T) {
+	obj := &fluxv1.FluxInstance{ObjectMeta: metav1.ObjectMeta{UID: "1"}}
+	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	var c checks
+	for i, step := range []struct {
+		after  time.Duration
+		asked  string
+		want   bool
+		reason string
+	}{
+		{0, "", false, "a process that has just started relies on nothing"},
+		{time.Minute, "", false, "what wakes the instance says what to look at"},
+		{58 * time.Minute, "", true, "the interval, give or take the jitter"},
+		{59 * time.Minute, "", false, "not again at once"},
+		{60 * time.Minute, "now", true, "somebody asks"},
+	} {
+		if step.asked != "" {
+			obj.Annotations = map[string]string{meta.ReconcileRequestAnnotation: step.asked}
+		}
+		if got := c.due(obj, start.Add(step.after)); got != step.want {
+			t.Errorf("check %d: got %t: %s", i, got, step.reason)
 		}
 	}
 }

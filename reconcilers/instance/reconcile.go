@@ -35,6 +35,7 @@ type reconciler struct {
 	memo         memo
 	transactions transactions
 	checks       checks
+	disputes     disputes
 }
 
 // memo keeps the last build: what wakes an instance is mostly not its spec.
@@ -121,6 +122,7 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	result, err := r.Applier.Apply(ctx, r.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
 	if result != nil {
 		s.changes = result.Changes
+		s.fights = r.disputes.news(obj.UID, result.Fights)
 		obj.Status.Inventory = inventory(references(result.Changes.Inventory()), s.previous)
 	}
 	current := r.transactions.record(obj, s.set.Revision(), s.started, altered(s.changes))

@@ -8,6 +8,7 @@ import (
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 )
 
@@ -77,4 +78,29 @@ func (c *checks) due(obj *fluxv1.FluxInstance, now time.Time) bool {
 	}
 	c.done[obj.UID] = now
 	return ok
+}
+
+// disputes knows which fights were told of.
+type disputes struct {
+	mu   sync.Mutex
+	told map[types.UID]map[access.ID]bool
+}
+
+// news returns the fights that were not under way at the last look.
+func (d *disputes) news(uid types.UID, fights []apply.Fight) []apply.Fight {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told == nil {
+		d.told = map[types.UID]map[access.ID]bool{}
+	}
+	now := map[access.ID]bool{}
+	var news []apply.Fight
+	for _, f := range fights {
+		now[f.ID] = true
+		if !d.told[uid][f.ID] {
+			news = append(news, f)
+		}
+	}
+	d.told[uid] = now
+	return news
 }

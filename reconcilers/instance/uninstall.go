@@ -2,14 +2,12 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -90,72 +88,6 @@ func (r *reconciler) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref 
 		return false, fmt.Errorf("delete %q: %w", ref, err)
 	}
 	return false, nil
-}
-
-// release removes the finalizers that the controllers would have removed, from all objects of their kinds in all namespaces. What these
-// objects have deployed stays.
-func (r *reconciler) release(ctx context.Context, _ *fluxv1.FluxInstance, _ *scope) error {
-	var errs []error
-	for _, gk := range toolkitKinds() {
-		engine.Progress(ctx, "Removing the finalizers of all "+gk.Kind+" objects")
-		errs = append(errs, r.releaseKind(ctx, gk))
-	}
-	return errors.Join(errs...)
-}
-
-func (r *reconciler) releaseKind(ctx context.Context, gk schema.GroupKind) error {
-	held := map[access.Ref][]string{}
-	_, err := r.Client.Each(ctx, gk, access.Query{}, func(item access.Item) error {
-		if len(foreign(item.Meta.Finalizers)) < len(item.Meta.Finalizers) {
-			id := access.ID{Group: gk.Group, Kind: gk.Kind, Namespace: item.Meta.Namespace, Name: item.Meta.Name}
-			held[access.Ref{ID: id}] = foreign(item.Meta.Finalizers)
-		}
-		return nil
-	})
-	if isGone(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list %q: %w", gk, err)
-	}
-	var errs []error
-	for ref, finalizers := range held {
-		errs = append(errs, r.merge(ctx, ref, map[string]any{"metadata": map[string]any{"finalizers": finalizers}}))
-	}
-	return errors.Join(errs...)
-}
-
-// foreign are the finalizers that are not the toolkit's. The list is never nil: in a merge patch it replaces the other.
-func foreign(finalizers []string) []string {
-	others := []string{}
-	for _, f := range finalizers {
-		domain, _, _ := strings.Cut(f, "/")
-		if domain != "fluxcd.io" && !strings.HasSuffix(domain, ".fluxcd.io") {
-			others = append(others, f)
-		}
-	}
-	return others
-}
-
-// toolkitKinds are those that the components reconcile, in every version of them.
-func toolkitKinds() []schema.GroupKind {
-	var kinds []schema.GroupKind
-	for group, names := range map[string][]string{
-		"helm.toolkit.fluxcd.io":         {"HelmRelease"},
-		"image.toolkit.fluxcd.io":        {"ImagePolicy", "ImageRepository", "ImageUpdateAutomation"},
-		"kustomize.toolkit.fluxcd.io":    {"Kustomization"},
-		"notification.toolkit.fluxcd.io": {"Alert", "Provider", "Receiver"},
-		"source.extensions.fluxcd.io":    {"ArtifactGenerator"},
-		"source.toolkit.fluxcd.io": {
-			"Bucket", "ExternalArtifact", "GitRepository", "HelmChart", "HelmRepository", "OCIRepository",
-		},
-	} {
-		for _, kind := range names {
-			kinds = append(kinds, schema.GroupKind{Group: group, Kind: kind})
-		}
-	}
-	slices.SortFunc(kinds, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
-	return kinds
 }
 
 // remove deletes what is left of the inventory, the definitions last, and waits until these are gone.
