@@ -132,18 +132,22 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 	return nil
 }
 
-// same tells whether the dry run left the object as it is. The answer does not hold the object, but our entry among the
-// managers, which an apply that changes anything renews.
+// same tells whether the dry run left the object as it is. The answer does not hold the object, but its resource version
+// before the dry run, and our entry among the managers, which an apply that changes anything renews.
 func (r *run) same(k *task, answer *health.Live) bool {
 	after, ok := own(answer, r.owner.Manager)
-	if !ok || after.young(r.clock.Now()) || r.burdened(k, answer) {
+	if !ok || r.burdened(k, answer) {
 		return false
 	}
 	r.mu.Lock()
-	rec := r.ledger.records[k.ID]
 	defer r.mu.Unlock()
+	rec := r.ledger.records[k.ID]
 	switch {
 	case rec != nil && rec.digest != k.digest:
+		return false
+	case rec != nil && rec.uid == answer.UID && rec.resourceVersion == answer.ResourceVersion:
+		return true // nobody has written it since
+	case after.young(r.clock.Now()):
 		return false
 	case k.known:
 		before, ok := own(&k.live, r.owner.Manager)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -256,4 +257,33 @@ func (b *bench) settleBriefly() {
 	ctx, cancel := context.WithTimeout(b.ctx(), 5*time.Millisecond)
 	defer cancel()
 	b.hub.Settle(ctx, b.owner.ID, health.Goal{Gone: true})
+}
+
+// tenant returns the client of a service account that may do these things to these resources, once the API server
+// has noticed.
+func (b *bench) tenant(resources, verbs string) *access.Client {
+	b.t.Helper()
+	b.create(fmt.Sprintf(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: tenant, namespace: NS}
+rules: [{apiGroups: ["", apps], resources: [%s], verbs: [%s]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tenant, namespace: NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: NS}]
+`, resources, verbs))
+	tenant, err := b.factory.As(b.namespace, "tenant")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for {
+		if _, err := tenant.GetMeta(b.ctx(), b.ref("ConfigMap", "any")); !apierrors.IsForbidden(err) {
+			b.counter.Take()
+			return tenant
+		}
+		b.settleBriefly()
+	}
 }

@@ -162,27 +162,8 @@ metadata: {name: nothing, namespace: NS}
 
 func TestImpersonation(t *testing.T) {
 	b := newBench(t)
-	b.create(`
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: tenant, namespace: NS}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: tenant, namespace: NS}
-rules: [{apiGroups: [""], resources: [configmaps], verbs: ["*"]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: tenant, namespace: NS}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}
-subjects: [{kind: ServiceAccount, name: tenant, namespace: NS}]
-`)
-	tenant, err := b.factory.As(b.namespace, "tenant")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = b.applier.Apply(b.ctx(), tenant, b.owner, b.objects(three), apply.Options{})
+	tenant := b.tenant("configmaps", "'*'")
+	_, err := b.applier.Apply(b.ctx(), tenant, b.owner, b.objects(three), apply.Options{})
 	text := ""
 	if err != nil {
 		text = strings.ReplaceAll(err.Error(), b.namespace, "NS")
