@@ -153,7 +153,7 @@ func decode(data []byte) (documents, error) {
 	var inner []map[string]any
 
 	for _, part := range parts {
-		object, hollow, err := decodeDocument(part)
+		object, fragile, err := decodeDocument(part)
 		if err != nil {
 			return documents{}, err
 		}
@@ -162,8 +162,8 @@ func decode(data []byte) (documents, error) {
 			continue
 		}
 
-		if hollow {
-			result.odd = "it has a key or an entry without a value in braces or brackets"
+		if fragile {
+			result.odd = "it has values that the library writes in another way"
 		}
 
 		items, isList, err := listItems(object)
@@ -188,7 +188,7 @@ func decode(data []byte) (documents, error) {
 	return result, nil
 }
 
-// decodeDocument returns the object in the document, or nil if there is none, and whether it is hollow.
+// decodeDocument returns the object in the document, or nil if there is none, and whether it is fragile.
 func decodeDocument(data []byte) (map[string]any, bool, error) {
 	var node yaml.Node
 	if err := yaml.Unmarshal(data, &node); err != nil || node.IsZero() {
@@ -208,17 +208,27 @@ func decodeDocument(data []byte) (map[string]any, bool, error) {
 		return nil, false, nil
 	}
 
-	return object, isHollow(&node), checkIdentity(object)
+	return object, isFragile(&node), checkIdentity(object)
 }
 
-// isHollow tells whether nothing stands where a value belongs in braces or brackets, as in {a, b: c}, or where a key
-// belongs. The library writes an empty string for it.
-func isHollow(node *yaml.Node) bool {
+// isFragile tells whether there is something that the library changes when it writes and reads a document on its way:
+// where nothing stands for a value in braces or brackets, as in {a, b: c}, or for a key, it writes an empty string, and it
+// does not get all paragraphs of folded text right.
+func isFragile(node *yaml.Node) bool {
 	for i, n := range node.Content {
-		nothing := n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0
-		key := node.Kind == yaml.MappingNode && i%2 == 0
+		if n.Kind != yaml.ScalarNode {
+			if isFragile(n) {
+				return true
+			}
 
-		if nothing && (key || node.Style&yaml.FlowStyle != 0) || isHollow(n) {
+			continue
+		}
+
+		key := node.Kind == yaml.MappingNode && i%2 == 0
+		empty := n.Value == "" && n.Style == 0 && (key || node.Style&yaml.FlowStyle != 0)
+		folded := n.Style&yaml.FoldedStyle != 0 && strings.Contains(strings.TrimRight(n.Value, "\n"), "\n")
+
+		if empty || folded {
 			return true
 		}
 	}

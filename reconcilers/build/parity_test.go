@@ -88,6 +88,7 @@ func TestDirectPathEqualsLibrary(t *testing.T) {
 		"RBAC":                {reason: "References between objects do not change if no name does.", direct: true},
 		"Namespaces":          {reason: "Whether namespaces tell objects apart is left to the library."},
 		"Hollow":              {reason: "What the library makes of a missing value in braces is left to it."},
+		"Folded":              {reason: "What the library makes of folded paragraphs is left to it."},
 		"Empty":               {reason: "A directory without YAML stands for no objects.", direct: true},
 	}
 
