@@ -1,0 +1,9 @@
+package dies
+
+import "testing"
+
+func TestBefore(t *testing.T) {}
+
+func TestDies(t *testing.T) { panic("this is the end") }
+
+func TestAfter(t *testing.T) {}
