@@ -200,8 +200,12 @@ func (s *Store) unlink(p string) error {
 	return nil
 }
 
-// reap removes content that no path leads to any more.
+// reap removes content that no path leads to any more, unless it is about to get one. The caller holds the write lock.
 func (s *Store) reap(d digest.Digest) {
+	if s.pins[d] > 0 {
+		return
+	}
+
 	blob := s.blob(d)
 	if info, err := os.Lstat(blob); err == nil && names(info) == 1 && os.Remove(blob) == nil {
 		s.distrust(info)

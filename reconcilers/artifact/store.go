@@ -54,7 +54,8 @@ type Store struct {
 	base    string    // of URLs, with a slash at the end
 	zips    sync.Pool // of *gzip.Writer
 
-	write sync.Mutex // is held while names appear and disappear
+	write sync.Mutex            // is held while names appear and disappear
+	pins  map[digest.Digest]int // contents that are about to get a path; guarded by write
 
 	mu     sync.RWMutex
 	checks map[stamp]digest.Digest // files that were hashed, as they were then
@@ -86,13 +87,16 @@ func NewStore(o StoreOptions) (*Store, error) {
 		return nil, fmt.Errorf("remove unfinished files: %w", err)
 	}
 
-	for _, dir := range []string{tempDir, filepath.Join(blobsDir, o.Algorithm.String())} {
+	for _, dir := range []string{tempDir, blobsDir} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 	}
 
-	s := &Store{options: o, base: baseURL(o.Address), checks: map[stamp]digest.Digest{}, links: map[string]link{}}
+	s := &Store{
+		options: o, base: baseURL(o.Address),
+		pins: map[digest.Digest]int{}, checks: map[stamp]digest.Digest{}, links: map[string]link{},
+	}
 
 	return s, s.sweep()
 }
@@ -136,45 +140,82 @@ func (s *Store) Put(ctx context.Context, at Location, revision string, content C
 		return nil, err
 	}
 
-	temp, err := os.CreateTemp(filepath.Join(s.options.Root, tempDir), "put-*")
+	d, release, err := s.Add(ctx, content)
 	if err != nil {
-		return nil, fmt.Errorf("make temporary file: %w", err)
+		return nil, err
+	}
+	defer release()
+
+	return s.Link(at, revision, d)
+}
+
+// Add stores what content writes without a location, for several owners that will Link it. Without one, it goes with the call
+// of release.
+func (s *Store) Add(ctx context.Context, content Content) (d digest.Digest, release func(), err error) {
+	// The directory is made again if somebody cleared the storage.
+	dir := filepath.Join(s.options.Root, tempDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, fmt.Errorf("make directory: %w", err)
 	}
 
-	defer os.Remove(temp.Name())
+	temp, err := os.CreateTemp(dir, "put-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("make temporary file: %w", err)
+	}
+
+	defer os.Remove(temp.Name()) // if it is still there
 
 	sum := s.options.Algorithm.Digester()
-	out := &contextWriter{ctx: ctx, w: io.MultiWriter(temp, sum.Hash())}
 
-	err = content(out)
+	err = content(&contextWriter{ctx: ctx, w: io.MultiWriter(temp, sum.Hash())})
 	if e := temp.Close(); err == nil && e != nil {
 		err = fmt.Errorf("close temporary file: %w", e)
 	}
 
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 
-	return s.adopt(temp.Name(), at, revision, sum.Digest())
+	if err := s.adopt(temp.Name(), sum.Digest()); err != nil {
+		return "", nil, err
+	}
+
+	return sum.Digest(), sync.OnceFunc(func() { s.unpin(sum.Digest()) }), nil
 }
 
-// adopt makes a finished file the content of the digest, unless there is one already, and links it to the location.
-func (s *Store) adopt(file string, at Location, revision string, d digest.Digest) (*meta.Artifact, error) {
+// adopt makes a finished file the content of the digest, unless there is one already, and pins it.
+func (s *Store) adopt(file string, d digest.Digest) error {
 	s.write.Lock()
 	defer s.write.Unlock()
 
 	blob := s.blob(d)
 	if s.check(blob, d) != nil {
+		if err := os.MkdirAll(filepath.Dir(blob), 0o700); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
+
 		if err := os.Rename(file, blob); err != nil {
-			return nil, fmt.Errorf("store content: %w", err)
+			return fmt.Errorf("store content: %w", err)
 		}
 
 		if err := s.trust(blob, d); err != nil {
-			return nil, fmt.Errorf("store content: %w", err)
+			return fmt.Errorf("store content: %w", err)
 		}
 	}
 
-	return s.link(at, revision, d)
+	s.pins[d]++
+
+	return nil
+}
+
+func (s *Store) unpin(d digest.Digest) {
+	s.write.Lock()
+	defer s.write.Unlock()
+
+	if s.pins[d]--; s.pins[d] == 0 {
+		delete(s.pins, d)
+		s.reap(d)
+	}
 }
 
 // Link returns an artifact at the location of content that is stored already, without reading or writing any. It fails with
@@ -232,6 +273,10 @@ func (s *Store) replace(blob string, info fs.FileInfo, target string) error {
 	// The name is free: the caller holds the write lock.
 	temp := filepath.Join(s.options.Root, tempDir, "link")
 	_ = os.Remove(temp)
+
+	if err := os.MkdirAll(filepath.Dir(temp), 0o700); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
 
 	if err := os.Link(blob, temp); err != nil {
 		if err := copyFile(blob, temp); err != nil {

@@ -187,6 +187,40 @@ func remaining(t *testing.T, root string) int {
 	return blobs
 }
 
+func TestAdd(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+
+	// What is about to be linked stays, though another path of it goes.
+	d, release, err := s.Add(t.Context(), content("content"))
+	check(t, err)
+	put(t, s, at("one", "a"), "content")
+
+	if _, err := s.Remove(at("one", "").Owner); err != nil {
+		t.Fatal(err)
+	}
+
+	linked, err := s.Link(at("two", "a"), "r", d)
+	check(t, err)
+	release()
+	release() // twice is once
+	check(t, s.Verify(linked))
+
+	// What nobody linked goes.
+	_, release, err = s.Add(t.Context(), content("other"))
+	check(t, err)
+
+	if blobs := remaining(t, root); blobs != 2 {
+		t.Errorf("%d contents", blobs)
+	}
+
+	release()
+
+	if blobs := remaining(t, root); blobs != 1 {
+		t.Errorf("%d contents", blobs)
+	}
+}
+
 func TestPutFails(t *testing.T) {
 	root := t.TempDir()
 	s := newStore(t, artifact.StoreOptions{Root: root})
@@ -263,6 +297,16 @@ func TestVerify(t *testing.T) {
 			harm: func(t *testing.T, file string) {
 				check(t, os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)))
 			},
+		},
+		"LostStorage": {
+			reason: "A storage that was cleared is noticed.",
+			harm: func(t *testing.T, file string) {
+				root := filepath.Join(file, "../../../../..")
+				for _, name := range []string{"gitrepository", ".blobs", ".tmp"} {
+					check(t, os.RemoveAll(filepath.Join(root, name)))
+				}
+			},
+			want: artifact.ErrNotFound,
 		},
 		"Link": {
 			reason: "A link is no artifact.",

@@ -95,6 +95,9 @@ func (e *LimitError) Error() string {
 	}
 }
 
+// OfFile tells that it is a single file that is too large.
+func (e *LimitError) OfFile() bool { return e.Unit == unitFileBytes }
+
 // The units of LimitError.
 const (
 	unitBytes     = "bytes in all files"

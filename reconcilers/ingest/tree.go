@@ -260,57 +260,55 @@ func (w *walk) symlink(ctx context.Context, hash plumbing.Hash, name string) err
 	return nil
 }
 
-// unseen names the files of the tree of the commit that are not in the pack, in the order in which Git packs them, so that
-// the first one is the likeliest to come next. Directories that are not in the pack end in a slash.
-func (p *Pack) unseen(ctx context.Context, hash plumbing.Hash) []string {
-	_ = p.resolve(ctx) // as far as it goes: the end of the pack is missing
-
+// Missing names the files in the tree of the commit that are not in the pack, in the order in which Git packs them.
+// Directories that are not in the pack end in a slash. At most 1000 are named.
+func (p *Pack) Missing(ctx context.Context, hash plumbing.Hash) []string {
 	commit, err := p.Commit(ctx, hash)
 	if err != nil {
 		return nil
 	}
 
-	u := &unseen{pack: p, done: map[plumbing.Hash]bool{}}
-	u.tree(ctx, commit.TreeHash, "")
+	m := &missing{pack: p, done: map[plumbing.Hash]bool{}}
+	m.tree(ctx, commit.TreeHash, "")
 
-	return u.names
+	return m.names
 }
 
-// maxUnseen bounds the names that are collected.
-const maxUnseen = 1000
+// maxMissing bounds the names that are collected.
+const maxMissing = 1000
 
-type unseen struct {
+type missing struct {
 	pack  *Pack
 	done  map[plumbing.Hash]bool
 	names []string
 }
 
-func (u *unseen) tree(ctx context.Context, hash plumbing.Hash, name string) {
-	entries, err := u.pack.tree(ctx, hash)
+func (m *missing) tree(ctx context.Context, hash plumbing.Hash, name string) {
+	entries, err := m.pack.tree(ctx, hash)
 	if err != nil {
 		if name != "" {
-			u.names = append(u.names, name+"/")
+			m.names = append(m.names, name+"/")
 		}
 
 		return
 	}
 
 	for _, e := range entries {
-		if len(u.names) >= maxUnseen || ctx.Err() != nil {
+		if len(m.names) >= maxMissing || ctx.Err() != nil {
 			return
 		}
 
-		if u.done[e.Hash] || e.Mode == filemode.Submodule {
+		if m.done[e.Hash] || e.Mode == filemode.Submodule {
 			continue
 		}
 
-		u.done[e.Hash] = true
+		m.done[e.Hash] = true
 
 		switch at := path.Join(name, e.Name); {
 		case e.Mode == filemode.Dir:
-			u.tree(ctx, e.Hash, at)
-		case !u.pack.Has(e.Hash):
-			u.names = append(u.names, at)
+			m.tree(ctx, e.Hash, at)
+		case !m.pack.Has(e.Hash):
+			m.names = append(m.names, at)
 		}
 	}
 }
