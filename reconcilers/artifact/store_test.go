@@ -301,7 +301,7 @@ func TestVerify(t *testing.T) {
 		"LostStorage": {
 			reason: "A storage that was cleared is noticed.",
 			harm: func(t *testing.T, file string) {
-				root := filepath.Join(file, "../../../../..")
+				root := filepath.Join(file, "../../../..")
 				for _, name := range []string{"gitrepository", ".blobs", ".tmp"} {
 					check(t, os.RemoveAll(filepath.Join(root, name)))
 				}
