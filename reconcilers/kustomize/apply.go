@@ -33,7 +33,9 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	s.attempt.changed = s.attempt.changed || s.applied.Changed()
 
 	if err != nil {
-		obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
+		if len(s.applied) > 0 {
+			obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
+		}
 
 		if log := s.applied.Log(); log != "" {
 			err = fmt.Errorf("%w\n%s", err, log)
