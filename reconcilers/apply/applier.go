@@ -163,8 +163,8 @@ func (a *Applier) Adopt(ctx context.Context, owner Owner, inventory []access.Ref
 	return nil
 }
 
-// Orphans returns the objects that carry the owner's labels, but are not in the inventory: applied, and then forgotten
-// by a crash. Only kinds that are watched count.
+// Orphans returns the objects that the owner has applied, but that are not in the inventory: forgotten by a crash. Labels
+// alone do not count, since controllers copy them to what they make. Only kinds that are watched are looked through.
 func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref {
 	known := make(map[access.ID]struct{}, len(inventory))
 	for _, ref := range inventory {
@@ -172,7 +172,11 @@ func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref {
 	}
 	var out []access.Ref
 	for _, ref := range a.hub.Labelled(owner.ID, owner.nameLabel(), owner.namespaceLabel()) {
-		if _, ok := known[ref.ID]; !ok {
+		if _, ok := known[ref.ID]; ok {
+			continue
+		}
+		live, _ := a.hub.Lookup(ref.ID, owner.nameLabel())
+		if _, ok := own(&live, owner.Manager); ok {
 			out = append(out, ref)
 		}
 	}

@@ -79,7 +79,8 @@ func (c Changes) Changed() bool {
 // Fight is an object that somebody else keeps changing back.
 type Fight struct {
 	access.ID
-	// Manager is the field manager of the other side, or empty if it deletes the object.
+	// Manager is the field manager of the other side, or the namespace/name of another owner, or empty if it deletes
+	// the object.
 	Manager string
 	// Corrections in a row, each soon after the one before.
 	Corrections int

@@ -92,7 +92,9 @@ func TestPruneWhatMayNotBeDeleted(t *testing.T) {
 func TestOrphansAreFound(t *testing.T) {
 	b := newBench(t)
 	b.mustApply(configs("a", "lost"), apply.Options{})
-	b.create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: NS, labels: {kustomize.toolkit.fluxcd.io/name: app, kustomize.toolkit.fluxcd.io/namespace: elsewhere}}")
+	const labelled = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: NS, labels: {kustomize.toolkit.fluxcd.io/name: app, kustomize.toolkit.fluxcd.io/namespace: %s}}"
+	b.create(fmt.Sprintf(labelled, "other", "elsewhere"))
+	b.create(fmt.Sprintf(labelled, "copied", b.namespace))
 	b.restart() // killed before the inventory was written
 	if err := b.applier.Adopt(b.ctx(), b.owner, b.refs("ConfigMap", "a")); err != nil {
 		t.Fatal(err)

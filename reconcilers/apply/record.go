@@ -68,7 +68,7 @@ func (r *record) take(l *health.Live, manager string) {
 // live returns what the record tells of the live object.
 func (r *record) live(owner Owner) health.Live {
 	return health.Live{
-		UID: r.uid, ResourceVersion: r.resourceVersion, Generation: r.generation,
+		UID: r.uid, ResourceVersion: r.resourceVersion, Generation: r.generation, Labels: owner.Labels(),
 		Managers: []health.Manager{{Name: owner.Manager, Applied: true, Time: r.mark.time, Fields: r.mark.fields}},
 	}
 }
@@ -92,6 +92,7 @@ const (
 	replaced = "replaced"
 	changed  = "changed"
 	claimed  = "claimed by another manager"
+	disowned = "labelled as another owner's"
 	released = "no longer excluded"
 )
 
@@ -114,6 +115,10 @@ func (r *record) drift(owner Owner, t takeovers, l *health.Live) (reason, manage
 		return "", ""
 	case l.UID != r.uid:
 		return replaced, latest(owner, l)
+	}
+	if !owner.owns(l.Labels) {
+		// Another owner with the same field manager leaves no other trace within the same second.
+		return disowned, l.Labels[owner.namespaceLabel()] + "/" + l.Labels[owner.nameLabel()]
 	}
 	if m, ok := own(l, owner.Manager); !ok || m != r.mark {
 		return changed, latest(owner, l)
