@@ -16,9 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	controlplanev1 "github.com/weir-dev/weir/api/controlplane/v1"
-	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
-	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/api"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -100,7 +98,7 @@ func New[O engine.Object, S any](t testing.TB, kind engine.Kind[O, S], o Options
 
 	scheme := runtime.NewScheme()
 	for _, add := range append([]func(*runtime.Scheme) error{
-		corev1.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, controlplanev1.AddToScheme,
+		corev1.AddToScheme, api.AddToScheme,
 	}, o.Schemes...) {
 		if err := add(scheme); err != nil {
 			t.Fatalf("add to scheme: %v", err)
