@@ -2,6 +2,7 @@ package platform
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,7 +19,7 @@ import (
 // Namespace of the operator, the instance and the components.
 const Namespace = "flux-system"
 
-// The kinds that are watched and edited.
+// FluxInstance is the kind of the distribution.
 func FluxInstance() schema.GroupVersionKind {
 	return fluxv1.GroupVersion.WithKind(fluxv1.FluxInstanceKind)
 }
@@ -88,11 +89,16 @@ func Current(o *unstructured.Unstructured, name string) error {
 		return fmt.Errorf("%s has no status that makes sense: %w", Name(o), err)
 	}
 
+	state, reason, message := Condition(o, "Ready")
+	if state == "" && strings.HasSuffix(o.GroupVersionKind().Group, "fluxcd.io") {
+		return fmt.Errorf("%s has no condition yet", Name(o)) // which is good enough for others
+	}
+
 	if result.Status == status.CurrentStatus {
 		return nil
 	}
 
-	if state, reason, message := Condition(o, "Ready"); state != "" {
+	if state != "" {
 		return fmt.Errorf("%s is %s: Ready=%s %s: %s", Name(o), result.Status, state, reason, message)
 	}
 

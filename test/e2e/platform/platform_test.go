@@ -131,6 +131,7 @@ func TestCurrent(t *testing.T) {
 		object *unstructured.Unstructured
 		want   string
 	}{
+		"New":      {"nobody has looked at it", Object(Kustomization(), "apps", "web"), "Kustomization/apps/web has no condition yet"},
 		"Missing":  {"it was never applied", nil, "that is not there"},
 		"Ready":    {"it is as it should be", object(2, 2, "True"), ""},
 		"Failed":   {"the condition says why", object(2, 2, "False"), "Kustomization/apps/web is InProgress: Ready=False BuildFailed: no such file"},
