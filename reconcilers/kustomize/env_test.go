@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -56,6 +58,7 @@ var namespaces atomic.Int64
 // hand whenever an object is woken.
 type env struct {
 	t         *testing.T
+	cleanup   func(func())
 	c         client.WithWatch // as the administrator, not counted
 	namespace string
 	clock     *clock
@@ -111,7 +114,7 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 	must(t, err)
 
 	e := &env{
-		t: t, c: c, clock: &clock{}, config: config,
+		t: t, cleanup: t.Cleanup, c: c, clock: &clock{}, config: config,
 		counter: &accesstest.Counter{}, patches: &accesstest.Counter{},
 		namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), namespaces.Add(1)),
 	}
@@ -185,7 +188,7 @@ func (e *env) restart() {
 	}
 
 	e.hub = health.New(e.factory.Own(), health.Options{Wake: wake})
-	e.t.Cleanup(e.hub.Close)
+	e.cleanup(e.hub.Close)
 
 	e.deps.Access, e.deps.Hub = e.factory, e.hub
 	// An hour ahead, nothing that the API server has written is so recent that its time proves nothing.
@@ -199,6 +202,19 @@ func (e *env) restart() {
 	e.runner = engine.New(kustomize.Kind(e.deps), engine.Options{
 		Client: manager, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
 		ProgressAfter: time.Hour,
+	})
+}
+
+// phase runs a part of a test that goes on with the same objects.
+func (e *env) phase(name string, f func(t *testing.T)) {
+	e.t.Helper()
+
+	whole := e.t
+	defer func() { e.t = whole }()
+
+	whole.Run(name, func(t *testing.T) {
+		e.t = t
+		f(t)
 	})
 }
 
@@ -257,7 +273,11 @@ func durations(text string) string {
 	words := strings.Split(text, " ")
 	for i := 1; i < len(words); i++ {
 		word := strings.TrimRight(words[i], ",:")
-		if _, err := time.ParseDuration(word); err == nil && (words[i-1] == "in" || words[i-1] == "after") && words[max(i-2, 0)] != "run" {
+		if _, err := time.ParseDuration(word); err != nil || slices.Contains([]string{"run", "retrying"}, words[max(i-2, 0)]) {
+			continue
+		}
+
+		if words[i-1] == "in" || words[i-1] == "after" {
 			words[i] = "D" + words[i][len(word):]
 		}
 	}
@@ -547,6 +567,16 @@ func must(t *testing.T, err error) {
 
 func configMap(name, value string) string {
 	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\n  namespace: NS\ndata:\n  key: \"" + value + "\"\n"
+}
+
+// serveNothing returns the address of a server that has no artifacts.
+func (e *env) serveNothing() string {
+	e.t.Helper()
+
+	server := httptest.NewServer(http.NotFoundHandler())
+	e.cleanup(server.Close)
+
+	return server.URL
 }
 
 // wants compares pairs of got and want, each after a name.

@@ -48,7 +48,7 @@ func TestLife(t *testing.T) {
 		t.Errorf("applied object is %+v", a)
 	}
 
-	t.Run("Steady", func(t *testing.T) {
+	e.phase("Steady", func(t *testing.T) {
 		e.costs()
 
 		for range 3 {
@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 		e.wantEvents()
 	})
 
-	t.Run("Change", func(t *testing.T) {
+	e.phase("Change", func(t *testing.T) {
 		e.publish("repo", "main@sha1:2", map[string]string{
 			"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "2"), "c.yaml": configMap("c", "1"),
 		})
@@ -85,7 +85,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 
-	t.Run("SameContent", func(t *testing.T) {
+	e.phase("SameContent", func(t *testing.T) {
 		e.publish("repo", "main@sha1:3", map[string]string{
 			"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "2"), "c.yaml": configMap("c", "1"),
 		})
@@ -100,7 +100,7 @@ func TestLife(t *testing.T) {
 		e.told()
 	})
 
-	t.Run("Prune", func(t *testing.T) {
+	e.phase("Prune", func(t *testing.T) {
 		e.publish("repo", "main@sha1:4", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "2")})
 		e.costs()
 		obj := e.ready("app")
@@ -119,7 +119,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 
-	t.Run("Drift", func(t *testing.T) {
+	e.phase("Drift", func(t *testing.T) {
 		e.costs()
 		e.calm()
 
@@ -150,7 +150,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 
-	t.Run("Restart", func(t *testing.T) {
+	e.phase("Restart", func(t *testing.T) {
 		e.restart()
 		e.costs()
 		e.ready("app")
@@ -165,7 +165,7 @@ func TestLife(t *testing.T) {
 		e.wantCosts("the run after the first one", nil)
 	})
 
-	t.Run("Asked", func(t *testing.T) {
+	e.phase("Asked", func(t *testing.T) {
 		e.edit("app", func(k *kustomizev1.Kustomization) {
 			k.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
 		})
@@ -179,7 +179,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 
-	t.Run("Suspended", func(t *testing.T) {
+	e.phase("Suspended", func(t *testing.T) {
 		e.edit("app", func(k *kustomizev1.Kustomization) { k.Spec.Suspend = true })
 		e.publish("repo", "main@sha1:5", map[string]string{"a.yaml": configMap("a", "5")})
 		e.costs()
