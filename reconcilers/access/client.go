@@ -238,11 +238,8 @@ func (c *Client) do(ctx context.Context, gk schema.GroupKind, req *rest.Request)
 	if err := c.factory.limiter.acquire(ctx); err != nil {
 		return nil, err
 	}
-	if t := c.factory.timeout; t > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t)
-		defer cancel()
-	}
+	ctx, cancel := c.factory.limit(ctx)
+	defer cancel()
 	result := req.Do(ctx)
 	err := result.Error()
 	c.factory.limiter.release(err == nil || isAnswer(err))

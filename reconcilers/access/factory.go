@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -80,9 +82,21 @@ func New(config *rest.Config, o Options) (*Factory, error) {
 		return nil, fmt.Errorf("make discovery client for %q: %w", cfg.Host, err)
 	}
 	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout, as: map[string]*Client{}}
-	f.kinds = newKinds(d.GroupsAndMaybeResourcesWithContext, o.Clock)
+	f.kinds = newKinds(func(ctx context.Context) (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error) {
+		ctx, cancel := f.limit(ctx)
+		defer cancel()
+		return d.GroupsAndMaybeResourcesWithContext(ctx)
+	}, o.Clock)
 	f.own = &Client{factory: f}
 	return f, nil
+}
+
+// limit bounds the time of one request, if the configuration does.
+func (f *Factory) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.timeout > 0 {
+		return context.WithTimeout(ctx, f.timeout)
+	}
+	return ctx, func() {}
 }
 
 // Own returns the client that acts as the process itself.
