@@ -96,9 +96,9 @@ type clusterEvents struct{ got []clusterEvent }
 
 func (c *clusterEvents) Eventf(regarding, related runtime.Object, typ, reason, action, note string, args ...any) {
 	e := clusterEvent{Type: typ, Reason: reason, Action: action, Format: note, Args: args}
-	e.Regarding = *regarding.(*corev1.ObjectReference) //nolint:forcetypeassert // the test fails as it should
+	e.Regarding = *regarding.(*corev1.ObjectReference)
 	if related != nil {
-		e.Related = *related.(*corev1.ObjectReference) //nolint:forcetypeassert // the test fails as it should
+		e.Related = *related.(*corev1.ObjectReference)
 	}
 
 	c.got = append(c.got, e)

@@ -59,7 +59,7 @@ func TestFinalizerConflict(t *testing.T) {
 				return err
 			}
 
-			theirs := obj.DeepCopyObject().(object) //nolint:forcetypeassert // the test fails as it should
+			theirs := obj.DeepCopyObject().(object)
 			withOther(theirs)
 
 			return c.Update(ctx, theirs)

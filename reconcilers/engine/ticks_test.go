@@ -15,19 +15,19 @@ func TestProgressIsWrittenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var written []string
 
-		start := time.Now()
+		start, advance := time.Now(), time.Sleep //nolint:forbidigo // it moves the bubble's clock
 		p := newProgress(time.Second, func(message string) {
 			written = append(written, time.Since(start).String()+" "+message)
 		})
 
 		p.set("Fetching")
-		time.Sleep(5500 * time.Millisecond) // of the bubble's clock
+		advance(5500 * time.Millisecond)
 		p.set("Building")
 		p.set("Applying")
-		time.Sleep(5 * time.Second)
+		advance(5 * time.Second)
 		p.stop()
 		p.set("Too late")
-		time.Sleep(5 * time.Second)
+		advance(5 * time.Second)
 
 		if diff := cmp.Diff([]string{"1s Fetching", "6s Applying"}, written); diff != "" {
 			t.Errorf("written: -want, +got:\n%s", diff)

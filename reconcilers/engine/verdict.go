@@ -34,7 +34,7 @@ func (o Outcome) String() string {
 }
 
 // Verdict is the error of a step that says more than that it failed.
-type Verdict struct {
+type Verdict struct { //nolint:errname // most verdicts are no errors
 	// Outcome of the run, if this step ends it.
 	Outcome Outcome
 
@@ -93,14 +93,8 @@ func verdictOf(err error, reason string) *Verdict {
 	}
 
 	v := &Verdict{Outcome: Failed, Err: err}
-
-	var given *Verdict
-	if errors.As(err, &given) {
-		c := *given
-		v = &c
-		if err != error(given) && given.Outcome != Succeeded {
-			v.Err = err // keep the words of the layers above
-		}
+	if given, ok := errors.AsType[*Verdict](err); ok {
+		v.Outcome, v.Reason, v.After = given.Outcome, given.Reason, given.After // and the words of the layers above
 	}
 
 	v.Reason = cmp.Or(v.Reason, reason, meta.FailedReason)

@@ -245,11 +245,8 @@ func TestStepsEndWithTheFirstVerdict(t *testing.T) {
 
 func TestPanicIsAFailure(t *testing.T) {
 	closed := false
-	k := newKind(step{Name: "explode", Reason: "ActFailed", Run: func(context.Context, object, *scope) error {
-		var none map[string]string
-		none["x"] = "y"
-
-		return nil
+	k := newKind(step{Name: "explode", Reason: "ActFailed", Run: func(_ context.Context, _ object, s *scope) error {
+		return errors.New(s.ran[0])
 	}})
 	k.Close = func(*scope) { closed = true }
 
@@ -259,8 +256,8 @@ func TestPanicIsAFailure(t *testing.T) {
 	for range 2 { // the worker is alive
 		got := bench.Run(t, obj)
 		want := []metav1.Condition{
-			at(meta.ReconcilingCondition, metav1.ConditionTrue, "ProgressingWithRetry", "internal error: assignment to entry in nil map"),
-			at(meta.ReadyCondition, metav1.ConditionFalse, "ActFailed", "internal error: assignment to entry in nil map"),
+			at(meta.ReconcilingCondition, metav1.ConditionTrue, "ProgressingWithRetry", "internal error: runtime error: index out of range [0] with length 0"),
+			at(meta.ReadyCondition, metav1.ConditionFalse, "ActFailed", "internal error: runtime error: index out of range [0] with length 0"),
 		}
 
 		if diff := cmp.Diff(want, got.Object.Status.Conditions); diff != "" {
