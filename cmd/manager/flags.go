@@ -1,0 +1,216 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// config is what the command line says. The names and defaults of the flags are those of the Flux controllers and of Flux
+// Operator, so that patches published for them keep working; the few of our own are listed first.
+type config struct {
+	controllers []string
+	kubeconfig  string
+	image       string
+
+	metricsAddr, healthAddr, eventsAddr string
+	logLevel, logEncoding               string
+
+	leaderElection                            bool
+	releaseOnCancel                           bool
+	leaseDuration, renewDeadline, retryPeriod time.Duration
+	gracefulShutdownTimeout                   time.Duration
+
+	watchAllNamespaces   bool
+	watchLabelSelector   string
+	watchConfigsSelector string
+	noCrossNamespaceRefs bool
+	defaultSA            string
+
+	concurrent        int
+	concurrentSSA     int
+	requeueDependency time.Duration
+	minRetryDelay     time.Duration
+	maxRetryDelay     time.Duration
+	jitterPercentage  int
+	httpRetry         int
+	overrideManagers  []string
+	featureGates      map[string]string
+
+	storagePath, storageAddr, storageAdvAddr string
+	retentionTTL                             time.Duration
+	retentionRecords                         int
+	digestAlgorithm                          string
+
+	// from the environment
+	namespace string
+	hostname  string
+
+	unused []string // flags that were given and have no effect in this version
+}
+
+// environment is what the manager reads beside its flags.
+func environment(getenv func(string) string) config {
+	host, _ := os.Hostname() //nolint:errcheck // an empty instance name is only less telling
+	if h := getenv("HOSTNAME"); h != "" {
+		host = h
+	}
+
+	namespace := getenv("RUNTIME_NAMESPACE")
+	if namespace == "" {
+		namespace = "flux-system"
+	}
+
+	return config{namespace: namespace, hostname: host}
+}
+
+// parse reads the arguments. Flags of Flux that mean nothing to this version are taken, and remembered in unused.
+func parse(args []string, getenv func(string) string) (config, error) {
+	c := environment(getenv)
+	fs := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	fs.SortFlags = false
+
+	c.ownFlags(fs)
+	c.commonFlags(fs, getenv)
+	c.reconcileFlags(fs)
+	c.storageFlags(fs, getenv)
+
+	ignored := ignoredFlags(fs)
+
+	if err := fs.Parse(args); err != nil {
+		return c, err //nolint:wrapcheck // names the flag
+	}
+
+	if rest := fs.Args(); len(rest) > 0 {
+		return c, fmt.Errorf("unexpected argument %q", rest[0])
+	}
+
+	fs.Visit(func(f *pflag.Flag) {
+		if slices.Contains(ignored, f.Name) {
+			c.unused = append(c.unused, f.Name)
+		}
+	})
+
+	return c, c.validate()
+}
+
+func (c *config) ownFlags(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&c.controllers, "controllers", []string{"all"},
+		"The controllers that this process runs: all, instance, or names such as source-controller, kustomize-controller.")
+	fs.StringVar(&c.kubeconfig, "kubeconfig", "", "Path of a kubeconfig. Empty: KUBECONFIG, the pod's service account, or ~/.kube/config.")
+	fs.StringVar(&c.image, "image", "", "The image of this process, from which the components are deployed: repository:tag@digest.")
+}
+
+func (c *config) commonFlags(fs *pflag.FlagSet, getenv func(string) string) {
+	fs.StringVar(&c.metricsAddr, "metrics-addr", or(getenv("METRICS_ADDR"), ":8080"), "The address that metrics are served on; 0 switches them off.")
+	fs.StringVar(&c.healthAddr, "health-addr", ":9440", "The address that /healthz and /readyz are served on; 0 switches them off.")
+	fs.StringVar(&c.eventsAddr, "events-addr", getenv("EVENTS_ADDR"), "The URL of the events endpoint of notification-controller. Empty sends none.")
+	fs.StringVar(&c.logLevel, "log-level", "info", "The level of the log: trace, debug, info or error.")
+	fs.StringVar(&c.logEncoding, "log-encoding", "json", "The encoding of the log: json or console.")
+	fs.BoolVar(&c.leaderElection, "enable-leader-election", false, "Reconcile only while holding the lease of the controller.")
+	fs.BoolVar(&c.releaseOnCancel, "leader-election-release-on-cancel", true, "Give the lease back on shutdown.")
+	fs.DurationVar(&c.leaseDuration, "leader-election-lease-duration", 35*time.Second, "How long a lease lasts that is not renewed.")
+	fs.DurationVar(&c.renewDeadline, "leader-election-renew-deadline", 30*time.Second, "How long the leader tries to renew its lease before it gives up.")
+	fs.DurationVar(&c.retryPeriod, "leader-election-retry-period", 5*time.Second, "The time between two attempts to get or renew the lease.")
+	fs.DurationVar(&c.gracefulShutdownTimeout, "graceful-shutdown-timeout", 30*time.Second, "How long running reconciles may take to end on shutdown.")
+	fs.BoolVar(&c.watchAllNamespaces, "watch-all-namespaces", true, "Watch all namespaces, or only that in RUNTIME_NAMESPACE.")
+	fs.StringVar(&c.watchLabelSelector, "watch-label-selector", "", "Reconcile only the objects with these labels.")
+	fs.StringVar(&c.watchConfigsSelector, "watch-configs-label-selector", "reconcile.fluxcd.io/watch=Enabled",
+		"The ConfigMaps and Secrets whose changes make those that refer to them reconcile.")
+}
+
+func (c *config) reconcileFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.noCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse references to objects of other namespaces.")
+	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
+	fs.IntVar(&c.concurrent, "concurrent", 0, "How many objects of a kind reconcile at a time. Zero: as many as suit the kind.")
+	fs.IntVar(&c.concurrentSSA, "concurrent-ssa", 4, "How many objects of one Kustomization are applied at a time.")
+	fs.DurationVar(&c.requeueDependency, "requeue-dependency", 30*time.Second, "The longest time between two looks at a missing dependency.")
+	fs.DurationVar(&c.minRetryDelay, "min-retry-delay", 750*time.Millisecond, "The first delay after a failure; it doubles with each failure.")
+	fs.DurationVar(&c.maxRetryDelay, "max-retry-delay", 15*time.Minute, "The longest delay after a failure.")
+	fs.IntVar(&c.jitterPercentage, "interval-jitter-percentage", 5, "By how much of it an interval may be longer or shorter, in percent, 0 to 99.")
+	fs.IntVar(&c.httpRetry, "http-retry", 9, "How often fetching an artifact is tried again.")
+	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
+	fs.StringToStringVar(&c.featureGates, "feature-gates", nil, "Feature gates as Name=bool,…; those that this version does not have are ignored.")
+}
+
+func (c *config) storageFlags(fs *pflag.FlagSet, getenv func(string) string) {
+	fs.StringVar(&c.storagePath, "storage-path", or(getenv("STORAGE_PATH"), "/data"), "The directory of the artifacts.")
+	fs.StringVar(&c.storageAddr, "storage-addr", or(getenv("STORAGE_ADDRESS"), ":9090"), "The address that artifacts are served on.")
+	fs.StringVar(&c.storageAdvAddr, "storage-adv-addr", getenv("STORAGE_ADV_ADDR"), "The address under which others reach the artifacts. Empty: that of storage-addr.")
+	fs.DurationVar(&c.retentionTTL, "artifact-retention-ttl", time.Minute, "How long a superseded artifact is kept.")
+	fs.IntVar(&c.retentionRecords, "artifact-retention-records", 2, "How many artifacts of an object are kept, the current one included.")
+	fs.StringVar(&c.digestAlgorithm, "artifact-digest-algo", "sha256", "The digest algorithm of artifacts.")
+}
+
+// ignoredFlags adds the flags of the Flux controllers that have no effect in this version, and returns their names.
+func ignoredFlags(fs *pflag.FlagSet) []string {
+	texts, bools := []string{
+		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
+		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
+		"default-kubeconfig-service-account", "default-decryption-service-account", "default-workload-identity-service-account",
+		"sops-age-secret", "sops-vault-configmap", "override-manager-before-dry-run", "custom-apply-stage-kinds",
+		"helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
+		"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval",
+		"ssh-kex-algos", "ssh-hostkey-algos", "token-cache-max-size", "token-cache-max-duration",
+		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval", "reconciliation-timeout",
+		"oom-watch-memory-threshold", "oom-watch-interval", "oom-watch-max-memory-path", "oom-watch-current-memory-path",
+		"spiffe-broker-endpoint", "spiffe-broker-id", "authorized-event-server-spiffe-id",
+		"authorized-artifact-client-spiffe-id", "authorized-artifact-server-spiffe-id",
+		"reporting-interval", "web-server-port", "web-config", "web-config-secret-name",
+	}, []string{
+		"no-remote-bases", // they are never fetched
+		"insecure-kubeconfig-exec", "insecure-kubeconfig-tls", "export-http-path-metrics", "web-server-only",
+	}
+
+	for _, name := range texts {
+		fs.StringArray(name, nil, "Taken, without effect in this version.")
+	}
+
+	for _, name := range bools {
+		fs.Bool(name, false, "Taken, without effect in this version.")
+	}
+
+	return append(texts, bools...)
+}
+
+func (c *config) validate() error {
+	var errs []error
+
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+
+	check(c.jitterPercentage >= 0 && c.jitterPercentage < 100, "--interval-jitter-percentage is %d: want 0 to 99", c.jitterPercentage)
+	check(c.concurrent >= 0, "--concurrent is %d: want 0 or more", c.concurrent)
+	check(c.concurrentSSA > 0, "--concurrent-ssa is %d: want 1 or more", c.concurrentSSA)
+	check(c.minRetryDelay > 0 && c.maxRetryDelay >= c.minRetryDelay,
+		"--min-retry-delay %s, --max-retry-delay %s: want a positive delay and a maximum that is no smaller", c.minRetryDelay, c.maxRetryDelay)
+	check(slices.Contains([]string{"trace", "debug", "info", "error"}, c.logLevel), "--log-level is %q: want trace, debug, info or error", c.logLevel)
+	check(slices.Contains([]string{"json", "console"}, c.logEncoding), "--log-encoding is %q: want json or console", c.logEncoding)
+	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
+
+	for flag, selector := range map[string]string{
+		"watch-label-selector": c.watchLabelSelector, "watch-configs-label-selector": c.watchConfigsSelector,
+	} {
+		_, err := labels.Parse(selector)
+		check(err == nil, "--%s is %q: %v", flag, selector, err)
+	}
+
+	return errors.Join(errs...)
+}
+
+func or(a, b string) string {
+	if strings.TrimSpace(a) != "" {
+		return a
+	}
+
+	return b
+}

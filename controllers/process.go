@@ -1,0 +1,297 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+// Options of a process. What they mean is said with the flags of cmd/manager.
+type Options struct {
+	// Components to run, from Select.
+	Components []Component
+
+	// Config leads to the cluster.
+	Config *rest.Config
+
+	// Namespace that the process lives in.
+	Namespace string
+
+	// Hostname names the process in events.
+	Hostname string
+
+	// UserAgent is sent with each API request.
+	UserAgent string
+
+	// Image of the process itself, from which the instance deploys the components.
+	Image string
+
+	MetricsAddr, HealthAddr, EventsAddr       string
+	LeaderElection, ReleaseOnCancel           bool
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	GracefulShutdownTimeout                   time.Duration
+
+	WatchAllNamespaces    bool
+	WatchLabelSelector    labels.Selector
+	WatchConfigsSelector  labels.Selector
+	NoCrossNamespaceRefs  bool
+	DefaultServiceAccount string
+	OverrideManagers      []string
+
+	// Concurrent is how many objects of a kind run at a time. Zero leaves it to the kind.
+	Concurrent        int
+	ConcurrentApply   int
+	RequeueDependency time.Duration
+	MinRetryDelay     time.Duration
+	MaxRetryDelay     time.Duration
+	Jitter            float64
+	FetchRetries      int
+
+	Storage StorageOptions
+}
+
+// StorageOptions are those of the artifact store.
+type StorageOptions struct {
+	Path, ServeAddr, AdvertiseAddr string
+	RetentionTTL                   time.Duration
+	RetentionRecords               int
+	DigestAlgorithm                string
+}
+
+// Process is the manager of a process and what its controllers share.
+type Process struct {
+	Options
+	manager.Manager
+
+	engine   engine.Options
+	access   *access.Factory
+	storage  *storage   // of the sources; nil until one asks for it
+	delivery *delivery  // of the appliers; nil until one asks for it
+	held     []*os.File // open as long as the process lives
+}
+
+// New makes the process with the controllers of its components. Nothing runs before Start.
+func New(o Options) (*Process, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
+	}
+
+	count, err := countRequests(metrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+
+	o.Config = rest.CopyConfig(o.Config)
+	o.Config.Wrap(count)
+
+	mgr, err := manager.New(o.managed(), o.manager(scheme))
+	if err != nil {
+		return nil, fmt.Errorf("make manager: %w", err)
+	}
+
+	p := &Process{Options: o, Manager: mgr}
+
+	if p.access, err = access.New(o.Config, access.Options{UserAgent: o.UserAgent}); err != nil {
+		return nil, fmt.Errorf("make API access: %w", err)
+	}
+
+	if p.engine, err = p.engineOptions(); err != nil {
+		return nil, err
+	}
+
+	for _, c := range o.Components {
+		if c.Setup == nil {
+			mgr.GetLogger().Info("This version has no reconcilers of the component: it only answers its probes", "component", c.Name)
+
+			continue
+		}
+
+		if err := c.Setup(p); err != nil {
+			return nil, fmt.Errorf("set up %s: %w", c.Name, err)
+		}
+	}
+
+	return p, p.addProbes()
+}
+
+// managed returns the configuration of the manager's own client and caches: without a client-side rate limit, for the API
+// server decides by priority and fairness.
+func (o Options) managed() *rest.Config {
+	c := rest.CopyConfig(o.Config)
+	c.QPS, c.Burst = -1, 0
+	c.UserAgent = o.UserAgent
+	c.ContentType = ""
+
+	return c
+}
+
+func (o Options) manager(scheme *runtime.Scheme) manager.Options {
+	readYourWrites := true
+	m := manager.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddr, ExtraHandlers: pprofHandlers()},
+		HealthProbeBindAddress:        o.HealthAddr,
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionID:              o.leaseName(),
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: o.ReleaseOnCancel,
+		LeaseDuration:                 &o.LeaseDuration,
+		RenewDeadline:                 &o.RenewDeadline,
+		RetryPeriod:                   &o.RetryPeriod,
+		GracefulShutdownTimeout:       &o.GracefulShutdownTimeout,
+		Client: client.Options{Cache: &client.CacheOptions{
+			DisableFor:                      []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}},
+			EnableReadYourWritesConsistency: &readYourWrites,
+		}},
+		Cache:      o.cache(),
+		Controller: config.Controller{CacheSyncTimeout: 2 * time.Minute},
+	}
+
+	return m
+}
+
+// leaseName is that of the components; a shard has a lease of its own.
+func (o Options) leaseName() string {
+	name := LeaseName(o.Components)
+	if o.WatchLabelSelector != nil && !o.WatchLabelSelector.Empty() {
+		name += "-" + shortHash(o.WatchLabelSelector.String())
+	}
+
+	return name
+}
+
+// cache keeps what the controllers watch, without the fields that nobody reads. ConfigMaps and Secrets are watched by
+// their metadata, and only those that ask for it.
+func (o Options) cache() cache.Options {
+	c := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{},
+	}
+
+	if !o.WatchAllNamespaces {
+		c.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
+	}
+
+	for _, component := range o.Components {
+		if component.Kinds == nil || o.WatchLabelSelector == nil {
+			continue
+		}
+
+		for _, obj := range component.Kinds() {
+			c.ByObject[obj] = cache.ByObject{Label: o.WatchLabelSelector}
+		}
+	}
+
+	// There is one instance, and it lives beside the operator.
+	c.ByObject[&fluxv1.FluxInstance{}] = cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
+
+	for _, kind := range []string{"ConfigMap", "Secret"} {
+		obj := &metav1.PartialObjectMetadata{}
+		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+		c.ByObject[obj] = cache.ByObject{Label: o.WatchConfigsSelector}
+	}
+
+	return c
+}
+
+func (p *Process) engineOptions() (engine.Options, error) {
+	m, err := engine.NewMetrics(metrics.Registry)
+	if err != nil {
+		return engine.Options{}, fmt.Errorf("register metrics: %w", err)
+	}
+
+	recorders := engine.Recorders{Cluster: func(controller string) engine.ClusterEvents { return p.GetEventRecorder(controller) }}
+
+	if p.EventsAddr != "" {
+		sink := engine.NewSink(p.EventsAddr, p.Hostname)
+		recorders.Sink = sink
+
+		if err := p.Add(sink); err != nil {
+			return engine.Options{}, fmt.Errorf("add event sink: %w", err)
+		}
+	}
+
+	return engine.Options{
+		Client: p.GetClient(), Recorder: recorders, Metrics: m,
+		MinRetryDelay: p.MinRetryDelay, MaxRetryDelay: p.MaxRetryDelay, Jitter: p.Jitter,
+	}, nil
+}
+
+// watch is a source of events of a controller.
+type watch = source.Source
+
+// add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is that of
+// the kind, unless the command line says otherwise.
+func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyAnnotation bool, concurrent int, more ...watch) error {
+	if p.Concurrent > 0 {
+		concurrent = p.Concurrent
+	}
+
+	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
+		Reconciler:              engine.New(k, p.engine),
+		MaxConcurrentReconciles: concurrent,
+	})
+	if err != nil {
+		return fmt.Errorf("make controller of %s: %w", k.Name, err)
+	}
+
+	watches := append([]watch{source.Kind(p.GetCache(), k.New(), own[O](anyAnnotation)), w}, more...)
+	for _, s := range watches {
+		if err := c.Watch(s); err != nil {
+			return fmt.Errorf("watch for %s: %w", k.Name, err)
+		}
+	}
+
+	return nil
+}
+
+// addProbes serves /healthz and /readyz. A process is ready when it could take its place: that it waits for its lease is no
+// reason to keep a new version from replacing an old one.
+func (p *Process) addProbes() error {
+	if err := p.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add health check: %w", err)
+	}
+
+	if err := p.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add readiness check: %w", err)
+	}
+
+	return nil
+}
+
+// Secret reads a Secret from the API server.
+func (p *Process) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	s := &corev1.Secret{}
+
+	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
+}
+
+// ConfigMap reads a ConfigMap from the API server.
+func (p *Process) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	m := &corev1.ConfigMap{}
+
+	return m, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, m) //nolint:wrapcheck // the steps say what it means
+}

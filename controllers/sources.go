@@ -1,0 +1,19 @@
+package controllers
+
+import (
+	"github.com/weir-dev/weir/reconcilers/source/git"
+)
+
+// gitWorkers is how many GitRepositories run at a time. Most of a run is waiting for the server.
+const gitWorkers = 10
+
+// setupSources adds the controllers of the sources that this version reconciles. They run when their spec changes, when they
+// are asked to, and at their interval.
+func setupSources(p *Process) error {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	return add(p, git.Kind(git.Deps{Store: store, Secrets: p}), newWaker(), false, gitWorkers)
+}
