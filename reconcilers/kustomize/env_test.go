@@ -182,9 +182,10 @@ func (e *env) restart() {
 	e.factory, err = access.New(e.config, access.Options{Transport: e.counter.Transport})
 	must(e.t, err)
 
-	e.woken = make(chan types.NamespacedName, 1000)
+	woken := make(chan types.NamespacedName, 1000)
+	e.woken = woken
 	wake := func(owner access.ID, _ health.Cause) {
-		e.woken <- types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
+		woken <- types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 	}
 
 	e.hub = health.New(e.factory.Own(), health.Options{Wake: wake})
