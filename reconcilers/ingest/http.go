@@ -118,7 +118,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 
 	// All requests so far count: who redirects to another host and back has no right to the credentials either.
 	for _, r := range via {
-		if !sameOrigin(r.URL, req.URL) {
+		if !SameOrigin(r.URL, req.URL) {
 			dropCredentials(req)
 
 			break
@@ -128,8 +128,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// sameOrigin tells whether credentials for one URL may go to the other: the same server, or the same name moved to HTTPS.
-func sameOrigin(from, to *url.URL) bool {
+// SameOrigin tells whether credentials for one URL may go to the other: the same server, or the same name moved to HTTPS.
+func SameOrigin(from, to *url.URL) bool {
 	if from.Scheme == to.Scheme {
 		return strings.EqualFold(from.Host, to.Host)
 	}

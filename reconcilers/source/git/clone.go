@@ -1,0 +1,175 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// clone returns the commit of the target with all its files. The caller has to call release.
+func (m *remote) clone(ctx context.Context, l *listing, t target) (c *clone, release func(), err error) {
+	key := cloneKey{remote: m.key, want: t.want, within: t.within}
+
+	return m.remotes.clones.join(ctx, key, time.Time{}, func(ctx context.Context) (*clone, error) {
+		pack, err := m.pack(ctx, l, t)
+		if err != nil {
+			return nil, err
+		}
+
+		commit, err := pack.Commit(ctx, t.want)
+		if err != nil {
+			pack.Close()
+
+			return nil, fmt.Errorf("read commit: %w", err)
+		}
+
+		return &clone{pack: pack, commit: commit}, nil
+	})
+}
+
+// pack fetches the commit of the target, and no more than it takes to know that it is where it should be.
+func (m *remote) pack(ctx context.Context, l *listing, t target) (*ingest.Pack, error) {
+	if t.within.IsZero() {
+		return m.shallow(ctx, l, t.want)
+	}
+
+	if !l.filters() || !l.givesAny() {
+		pack, err := m.fetch(ctx, l, query{want: t.within}, t.want)
+
+		return inHistory(pack, err, t)
+	}
+
+	// The commits alone tell whether it is in the history.
+	commits, err := m.fetch(ctx, l, query{want: t.within, filter: packp.FilterTreeDepth(0)}, t.want)
+	if commits, err = inHistory(commits, err, t); err != nil {
+		return nil, err
+	}
+
+	commits.Close()
+
+	return m.shallow(ctx, l, t.want)
+}
+
+// inHistory checks that the commit of the target is in the history that was fetched.
+func inHistory(pack *ingest.Pack, err error, t target) (*ingest.Pack, error) {
+	if err != nil {
+		return nil, err
+	}
+
+	if pack.Has(t.commit) {
+		return pack, nil
+	}
+
+	pack.Close()
+
+	if t.name == "" {
+		return nil, fmt.Errorf("commit %q is not in the default branch", t.commit)
+	}
+
+	return nil, fmt.Errorf("commit %q is not in branch %q", t.commit, t.name)
+}
+
+// shallow fetches an object without history, where the server can cut it off.
+func (m *remote) shallow(ctx context.Context, l *listing, want plumbing.Hash) (*ingest.Pack, error) {
+	q := query{want: want}
+	if l.Capabilities.Supports(capability.Shallow) {
+		q.depth = 1
+	}
+
+	pack, err := m.fetch(ctx, l, q, want)
+
+	// Which file is too large cannot always be told from the beginning of a pack. A server that leaves large files out tells.
+	over := (*ingest.LimitError)(nil)
+	if !errors.As(err, &over) || !over.OfFile() || len(over.Names) == 1 || !l.filters() {
+		return pack, err
+	}
+
+	q.filter = packp.FilterBlobLimit(uint64(over.Max)+1, packp.BlobLimitPrefixNone) //nolint:gosec // limits are positive
+	if rest, e := m.fetch(ctx, l, q, want); e == nil {
+		defer rest.Close()
+
+		if names := rest.Missing(ctx, want); len(names) > 0 {
+			over.Names = names[:1]
+		}
+	}
+
+	return nil, err
+}
+
+// query is what is asked of a server.
+type query struct {
+	want   plumbing.Hash
+	depth  int // zero means the whole history
+	filter packp.Filter
+}
+
+// request returns the query in terms of what the server can do.
+func (l *listing) request(q query) *packp.UploadRequest {
+	req := packp.NewUploadRequest()
+	req.Wants = []plumbing.Hash{q.want}
+	req.Depth = packp.DepthCommits(q.depth)
+	req.Filter = q.filter
+
+	offer := func(c capability.Capability, values ...string) bool {
+		return l.Capabilities.Supports(c) && req.Capabilities.Set(c, values...) == nil
+	}
+
+	_ = offer(capability.Sideband64k) || offer(capability.Sideband)
+	_ = offer(capability.MultiACKDetailed) // for Azure DevOps, which answers to nobody without it
+	_ = offer(capability.OFSDelta)
+	_ = offer(capability.NoProgress)
+	_ = offer(capability.Agent, capability.DefaultAgent())
+
+	if q.depth > 0 {
+		_ = offer(capability.Shallow)
+	}
+
+	if q.filter != "" {
+		_ = offer(capability.Filter)
+	}
+
+	return req
+}
+
+// fetch asks for a pack and reads it. The commit is for the name of a file that is too large.
+func (m *remote) fetch(ctx context.Context, l *listing, q query, commit plumbing.Hash) (*ingest.Pack, error) {
+	req := l.request(q)
+
+	raw, err := encode(req)
+	if err != nil {
+		return nil, err
+	}
+
+	answer, err := l.transport.fetch(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+
+	r, err := openPack(req, answer)
+	if err != nil {
+		return nil, err
+	}
+
+	return ingest.ReadPack(ctx, r, m.remotes.options.Dir, commit, m.remotes.options.Limits)
+}
+
+// summary returns the first line of a commit message, shortened.
+func summary(message string) string {
+	const most = 50
+
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	if runes := []rune(line); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+
+	return line
+}

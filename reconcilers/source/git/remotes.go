@@ -1,0 +1,225 @@
+package git
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// RemotesOptions are the parameters of Remotes.
+type RemotesOptions struct {
+	// Dir is where clones lie, in files without names. It has to be there. Empty means the directory for temporary files.
+	Dir string
+
+	// Limits of one clone.
+	Limits ingest.PackLimits
+
+	// Proxy returns the proxy of an HTTP request. Nil means none.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// Allow decides on the addresses of servers. Nil allows all.
+	Allow ingest.AllowAddr
+
+	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the defaults, and the
+	// types of the keys that are known.
+	SSHKeyExchanges, SSHHostKeys []string
+
+	// Moment is for how long a listing of references is news to an object that merely looks whether something happened. Zero
+	// means 2 s.
+	Moment time.Duration
+
+	// IdleBytes and IdleAge bound the clones that are kept for others who may want the same commit. Zero means 256 MiB and
+	// 1 min.
+	IdleBytes int64
+	IdleAge   time.Duration
+
+	// Now is the clock. Nil means that of the machine.
+	Now func() time.Time
+}
+
+// Remotes are the repositories of all objects. What one object asks of a server serves all that ask the same, with the same
+// credentials, at the same time. It is safe for concurrent use.
+type Remotes struct {
+	options  RemotesOptions
+	listings flights[remoteKey, *listing]
+	clones   flights[cloneKey, *clone]
+
+	mu      sync.Mutex
+	clients map[fingerprint]*http.Client // by what TLS needs
+}
+
+// remoteKey is a repository as somebody sees it.
+type remoteKey struct {
+	url         string
+	credentials fingerprint
+}
+
+// cloneKey is a commit in a repository, and how it was looked for.
+type cloneKey struct {
+	remote       remoteKey
+	want, within plumbing.Hash
+}
+
+// clone is a commit with all its files.
+type clone struct {
+	pack   *ingest.Pack
+	commit *object.Commit
+}
+
+// maxClients bounds the HTTP clients that are kept open, one for each authority or client certificate.
+const maxClients = 64
+
+// maxListings bounds the listings that are kept for a moment, in bytes.
+const maxListings = 32 << 20
+
+// NewRemotes returns remotes that nobody has looked at yet.
+func NewRemotes(o RemotesOptions) *Remotes {
+	o.Dir = cmp.Or(o.Dir, os.TempDir())
+	o.Moment = cmp.Or(o.Moment, 2*time.Second)
+	o.IdleBytes = cmp.Or(o.IdleBytes, 256<<20)
+	o.IdleAge = cmp.Or(o.IdleAge, time.Minute)
+
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+
+	return &Remotes{
+		options: o,
+		listings: flights[remoteKey, *listing]{
+			age: o.Moment, room: maxListings, weigh: (*listing).weight, now: o.Now,
+		},
+		clones: flights[cloneKey, *clone]{
+			age: o.IdleAge, room: o.IdleBytes, now: o.Now,
+			weigh: func(c *clone) int64 { return c.pack.Bytes() },
+			drop:  func(c *clone) { c.pack.Close() },
+		},
+		clients: map[fingerprint]*http.Client{},
+	}
+}
+
+// remote is a repository with the credentials of an object.
+type remote struct {
+	remotes *Remotes
+	key     remoteKey
+	shown   string // the URL as it may be shown
+	connect func() (transport, error)
+}
+
+// open returns the repository at the URL, with the credentials of a Secret, which may be nil. It talks to nobody.
+func (r *Remotes) open(raw string, secret *corev1.Secret) (*remote, error) {
+	u, err := parseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+
+	c, err := readCredentials(u, secret)
+	if err != nil {
+		return nil, err
+	}
+
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+
+	m := &remote{remotes: r, key: remoteKey{url: u.String(), credentials: c.fingerprint()}, shown: u.String()}
+	m.connect = func() (transport, error) {
+		if u.Scheme == "ssh" {
+			a := sshAlgorithms{keyExchanges: r.options.SSHKeyExchanges, hostKeys: r.options.SSHHostKeys}
+
+			return newSSHTransport(ingest.NewDialer(r.options.Allow), a, u, c), nil
+		}
+
+		client, err := r.client(c)
+		if err != nil {
+			return nil, err
+		}
+
+		return newHTTPTransport(client, u, c), nil
+	}
+
+	return m, nil
+}
+
+// parseURL reads a URL. Its errors do not repeat it, for it may hold a password.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("failed to parse url '%s': %w", ingest.Redact(raw), ingest.RedactError(err))
+	}
+
+	switch u.Scheme {
+	case "http", "https", "ssh":
+	default:
+		return nil, fmt.Errorf("failed to parse url '%s': the scheme is none of http, https and ssh", ingest.Redact(raw))
+	}
+
+	if u.Host == "" {
+		return nil, fmt.Errorf("failed to parse url '%s': there is no host", ingest.Redact(raw))
+	}
+
+	return u, nil
+}
+
+// client returns the HTTP client for what the credentials say about TLS. It is shared, so that connections are.
+func (r *Remotes) client(c credentials) (*http.Client, error) {
+	key := fingerprintOf(string(c.ca), string(c.cert), string(c.key))
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	if have, ok := r.clients[key]; ok {
+		return have, nil
+	}
+
+	config, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+
+	for old := range r.clients {
+		if len(r.clients) < maxClients {
+			break
+		}
+
+		r.clients[old].CloseIdleConnections()
+		delete(r.clients, old)
+	}
+
+	t := ingest.NewTransport(ingest.HTTPOptions{TLS: config, Proxy: r.options.Proxy, Allow: r.options.Allow})
+	r.clients[key] = ingest.NewClient(t, maxBody)
+
+	return r.clients[key], nil
+}
+
+// list returns what the server advertises, not longer ago than since.
+func (m *remote) list(ctx context.Context, since time.Time) (*listing, error) {
+	l, release, err := m.remotes.listings.join(ctx, m.key, since, func(ctx context.Context) (*listing, error) {
+		t, err := m.connect()
+		if err != nil {
+			return nil, err
+		}
+
+		adv, err := t.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+
+		return &listing{AdvRefs: adv, transport: t}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	release() // it is only memory, and we hold it
+
+	return l, nil
+}

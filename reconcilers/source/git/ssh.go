@@ -1,0 +1,267 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+)
+
+// sshTransport speaks the Git protocol over SSH. Each request has a connection of its own.
+type sshTransport struct {
+	dialer      *net.Dialer
+	algorithms  sshAlgorithms
+	credentials credentials
+	address     string // host:port
+	path        string
+}
+
+// sshAlgorithms are those that are offered; nil means the defaults.
+type sshAlgorithms struct{ keyExchanges, hostKeys []string }
+
+func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, c credentials) *sshTransport {
+	port := u.Port()
+	if port == "" {
+		port = "22"
+	}
+
+	return &sshTransport{dialer: d, algorithms: a, credentials: c, address: net.JoinHostPort(u.Hostname(), port), path: u.Path}
+}
+
+// parseKnownHosts reads the host keys that may be trusted. The library wants a file.
+func parseKnownHosts(content []byte) (*knownhosts.HostKeyDB, error) {
+	f, err := os.CreateTemp("", "known-hosts-*")
+	if err != nil {
+		return nil, fmt.Errorf("make temporary file: %w", err)
+	}
+
+	defer os.Remove(f.Name())
+
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("write temporary file: %w", err)
+	}
+
+	db, err := knownhosts.NewDB(f.Name())
+	if err != nil {
+		return nil, fmt.Errorf("invalid 'ssh' auth option: '%s': %s", keyKnownHosts, strings.ReplaceAll(err.Error(), f.Name(), "line"))
+	}
+
+	return db, nil
+}
+
+func (t *sshTransport) config() (*ssh.ClientConfig, error) {
+	signer, err := t.credentials.signer()
+	if err != nil {
+		return nil, err
+	}
+
+	db, err := parseKnownHosts(t.credentials.knownHosts)
+	if err != nil {
+		return nil, err
+	}
+
+	c := &ssh.ClientConfig{
+		User: t.credentials.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback: db.HostKeyCallback(), HostKeyAlgorithms: t.algorithms.hostKeys,
+	}
+	c.KeyExchanges = t.algorithms.keyExchanges
+
+	if len(c.HostKeyAlgorithms) == 0 { // the server may have keys of other types, which are not in the list
+		c.HostKeyAlgorithms = db.HostKeyAlgorithms(t.address)
+	}
+
+	return c, nil
+}
+
+// sshSession is git-upload-pack on the server.
+type sshSession struct {
+	conn   net.Conn
+	client *ssh.Client
+	remote *ssh.Session
+	stdin  io.WriteCloser
+	stdout io.Reader
+	stderr tail
+	stop   func() bool
+}
+
+// open connects and starts the program. The context ends the connection too.
+func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
+	config, err := t.config()
+	if err != nil {
+		return nil, err
+	}
+
+	conn, err := t.dialer.DialContext(ctx, "tcp", t.address)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the address
+	}
+
+	s := &sshSession{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
+
+	if err := s.start(t, config); err != nil {
+		s.Close()
+
+		return nil, err
+	}
+
+	return s, nil
+}
+
+func (s *sshSession) start(t *sshTransport, config *ssh.ClientConfig) error {
+	conn, channels, requests, err := ssh.NewClientConn(s.conn, t.address, config)
+	if err != nil {
+		return fmt.Errorf("connect to %q: %w", t.address, err)
+	}
+
+	s.client = ssh.NewClient(conn, channels, requests)
+
+	session, err := s.client.NewSession()
+	if err != nil {
+		return fmt.Errorf("open session: %w", err)
+	}
+
+	s.remote = session
+	session.Stderr = &s.stderr
+
+	if s.stdin, err = session.StdinPipe(); err != nil {
+		return fmt.Errorf("open standard input: %w", err)
+	}
+
+	if s.stdout, err = session.StdoutPipe(); err != nil {
+		return fmt.Errorf("open standard output: %w", err)
+	}
+
+	if err := session.Start("git-upload-pack " + quote(t.path)); err != nil {
+		return fmt.Errorf("start git-upload-pack: %w", err)
+	}
+
+	return nil
+}
+
+// Close ends the connection.
+func (s *sshSession) Close() error {
+	s.stop()
+
+	if s.client != nil {
+		_ = s.client.Close()
+	}
+
+	_ = s.conn.Close()
+
+	return nil
+}
+
+// Read implements io.Reader: what the server answers.
+func (s *sshSession) Read(p []byte) (int, error) { return s.stdout.Read(p) }
+
+// advertised reads the references, with which the server begins.
+func (s *sshSession) advertised() (*packp.AdvRefs, error) {
+	adv, err := readAdvertised(io.LimitReader(s.stdout, maxAdvertised))
+	if err == nil {
+		return adv, nil
+	}
+
+	if !errors.Is(err, errMissing) {
+		return nil, err
+	}
+
+	_ = s.remote.Wait() // until all that it complains about is here
+
+	if text := s.stderr.String(); text != "" {
+		return nil, serverSays(text)
+	}
+
+	return nil, err
+}
+
+// list implements transport.
+func (t *sshTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+
+	adv, err := s.advertised()
+	if err != nil {
+		return nil, err
+	}
+
+	_, _ = io.WriteString(s.stdin, "0000") // a polite good-bye: we want nothing
+
+	return adv, nil
+}
+
+// fetch implements transport.
+func (t *sshTransport) fetch(ctx context.Context, request []byte) (io.ReadCloser, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	if err := s.request(request); err != nil {
+		_ = s.Close()
+
+		return nil, err
+	}
+
+	return s, nil
+}
+
+func (s *sshSession) request(request []byte) error {
+	if _, err := s.advertised(); err != nil {
+		return err
+	}
+
+	if _, err := s.stdin.Write(request); err != nil {
+		return fmt.Errorf("send request: %w", unexpected(err))
+	}
+
+	if err := s.stdin.Close(); err != nil {
+		return fmt.Errorf("send request: %w", unexpected(err))
+	}
+
+	return nil
+}
+
+// quote writes an argument for a shell, the way Git does.
+func quote(s string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
+}
+
+// tail keeps the beginning of what a server complains about.
+type tail struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4 << 10
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	t.b.Write(p[:min(len(p), most-t.b.Len())])
+
+	return len(p), nil
+}
+
+// String returns what was kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	return t.b.String()
+}
