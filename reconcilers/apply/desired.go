@@ -155,12 +155,8 @@ func newDesired(owner Owner, obj map[string]any, o Options) (desired, error) {
 	delete(metadata, "creationTimestamp")
 	delete(metadata, "managedFields")
 	u.Object["metadata"] = metadata
-	d.labels = with(u.GetLabels(), o.Labels, owner.Labels())
-	u.SetLabels(d.labels)
-	if d.annotations = u.GetAnnotations(); len(o.Annotations) > 0 {
-		d.annotations = with(d.annotations, o.Annotations)
-		u.SetAnnotations(d.annotations)
-	}
+	d.labels = merge(metadata, "labels", o.Labels, owner.Labels())
+	d.annotations = merge(metadata, "annotations", o.Annotations)
 	d.marks = owner.marks(d.labels, d.annotations)
 	return d, nil
 }
@@ -172,6 +168,33 @@ func (d *desired) encode() error {
 	}
 	d.body, d.digest = body, xxhash.Sum64(body)
 	return nil
+}
+
+// merge sets entries of a map of the metadata and returns its strings. Anything else in it is left for the API server to
+// complain about.
+func merge(metadata map[string]any, field string, more ...map[string]string) map[string]string {
+	in, ok := metadata[field].(map[string]any)
+	if metadata[field] != nil && !ok {
+		return nil
+	}
+	raw, text := maps.Clone(in), map[string]string{}
+	if raw == nil {
+		raw = map[string]any{}
+	}
+	for _, m := range more {
+		for k, v := range m {
+			raw[k] = v
+		}
+	}
+	for k, v := range raw {
+		if s, ok := v.(string); ok {
+			text[k] = s
+		}
+	}
+	if len(raw) > 0 {
+		metadata[field] = raw
+	}
+	return text
 }
 
 // vanishes tells objects that go away by themselves when they are done.

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"maps"
 	"strings"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -30,7 +29,15 @@ func (o Owner) namespaceLabel() string { return o.Prefix + "/namespace" }
 
 // owns tells whether the labels are the owner's.
 func (o Owner) owns(labels map[string]string) bool {
-	return labels[o.nameLabel()] == o.Name && labels[o.namespaceLabel()] == o.Namespace
+	owned := 0
+	for key, value := range labels {
+		switch name, ok := strings.CutPrefix(key, o.Prefix); {
+		case !ok:
+		case name == "/name" && value == o.Name, name == "/namespace" && value == o.Namespace:
+			owned++
+		}
+	}
+	return owned == 2
 }
 
 // marks are the markers on one object, as labels or annotations. Their values compare case-insensitively.
@@ -42,23 +49,32 @@ type marks struct {
 	keep         bool // prune: disabled
 }
 
-// marks reads the owner's markers.
+// marks reads the owner's markers. It is called for every object and event, and allocates nothing.
 func (o Owner) marks(labels, annotations map[string]string) marks {
-	ssa := func(mode string) bool {
-		key := o.Prefix + "/ssa"
-		return strings.EqualFold(labels[key], mode) || strings.EqualFold(annotations[key], mode)
+	var m marks
+	for _, from := range [...]map[string]string{labels, annotations} {
+		for key, value := range from {
+			if name, ok := strings.CutPrefix(key, o.Prefix); ok {
+				m.read(name, value)
+			}
+		}
 	}
-	disabled := func(what string) bool {
-		key := o.Prefix + "/" + what
-		return meta.Disabled(labels, key) || meta.Disabled(annotations, key)
-	}
-	force := o.Prefix + "/force"
-	return marks{
-		ignore:       disabled("reconcile") || ssa("Ignore"),
-		ifNotPresent: ssa("IfNotPresent"),
-		merge:        ssa("Merge"),
-		force:        meta.Enabled(labels, force) || meta.Enabled(annotations, force),
-		keep:         disabled("prune"),
+	return m
+}
+
+func (m *marks) read(name, value string) {
+	is := func(want string) bool { return strings.EqualFold(value, want) }
+	switch name {
+	case "/reconcile":
+		m.ignore = m.ignore || is(meta.DisabledValue)
+	case "/ssa":
+		m.ignore = m.ignore || is("Ignore")
+		m.ifNotPresent = m.ifNotPresent || is("IfNotPresent")
+		m.merge = m.merge || is("Merge")
+	case "/force":
+		m.force = m.force || is(meta.EnabledValue)
+	case "/prune":
+		m.keep = m.keep || is(meta.DisabledValue)
 	}
 }
 
@@ -107,16 +123,4 @@ func (t takeovers) match(name string, applied bool, own string) bool {
 		}
 	}
 	return false
-}
-
-// with returns a copy of the map with more entries.
-func with(m map[string]string, more ...map[string]string) map[string]string {
-	out := maps.Clone(m)
-	if out == nil {
-		out = map[string]string{}
-	}
-	for _, other := range more {
-		maps.Copy(out, other)
-	}
-	return out
 }

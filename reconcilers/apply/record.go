@@ -166,7 +166,7 @@ const (
 
 // correct notes a correction.
 func (f *fight) correct(now time.Time) {
-	if now.Sub(f.last) > fightWindow && now.After(f.until) {
+	if now.Sub(f.last) > fightWindow && now.Sub(f.until) > fightWindow {
 		f.count = 0
 	}
 	f.count++
