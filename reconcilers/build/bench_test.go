@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"maps"
 	"testing"
 )
 
@@ -30,9 +31,7 @@ spec:
 
 func with(f files, name, content string) files {
 	all := files{name: content}
-	for k, v := range f {
-		all[k] = v
-	}
+	maps.Copy(all, f)
 
 	return all
 }

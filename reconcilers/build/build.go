@@ -72,9 +72,9 @@ type PathError struct {
 	Err error
 }
 
+// Error implements error.
 func (e *PathError) Error() string {
-	var cause *fs.PathError
-	if errors.As(e.Err, &cause) {
+	if cause, ok := errors.AsType[*fs.PathError](e.Err); ok {
 		return fmt.Sprintf("stat %s: %s", e.Path, cause.Err)
 	}
 

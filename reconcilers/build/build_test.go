@@ -208,7 +208,7 @@ func TestSpec(t *testing.T) {
 				"dir/s.yaml":             "apiVersion: builtin\nkind: SuffixTransformer\nmetadata: {name: s}\nsuffix: -dir\nfieldSpecs: [{path: metadata/name}]\n",
 				"a.yaml":                 configMap("a"),
 			},
-			want: strings.Replace(configMap("in-a-dir"), "name:", "name:", 1) + "  namespace: team\n",
+			want: configMap("in-a-dir") + "  namespace: team\n",
 		},
 	}
 

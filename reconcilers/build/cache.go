@@ -10,32 +10,32 @@ type cache struct {
 	mu      sync.Mutex
 	max     int64
 	used    int64
-	entries map[string]*list.Element
-	// recent has the entries, the one used last in front.
+	entries map[string]cacheEntry
+	// recent has the keys, the one used last in front.
 	recent *list.List
 }
 
 type cacheEntry struct {
-	key   string
+	place *list.Element
 	value *encoded
 }
 
 func newCache(limit int64) *cache {
-	return &cache{max: limit, entries: map[string]*list.Element{}, recent: list.New()}
+	return &cache{max: limit, entries: map[string]cacheEntry{}, recent: list.New()}
 }
 
 func (c *cache) get(key string) *encoded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	element, ok := c.entries[key]
+	entry, ok := c.entries[key]
 	if !ok {
 		return nil
 	}
 
-	c.recent.MoveToFront(element)
+	c.recent.MoveToFront(entry.place)
 
-	return element.Value.(*cacheEntry).value
+	return entry.value
 }
 
 // put keeps the value, unless it takes more than a quarter of the cache: that would cost too many others their place.
@@ -48,20 +48,23 @@ func (c *cache) put(key string, value *encoded) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	if element, ok := c.entries[key]; ok {
-		c.drop(element)
-	}
-
-	c.entries[key] = c.recent.PushFront(&cacheEntry{key, value})
+	c.drop(key)
+	c.entries[key] = cacheEntry{c.recent.PushFront(key), value}
 	c.used += size
 
 	for c.used > c.max {
-		c.drop(c.recent.Back())
+		oldest, _ := c.recent.Back().Value.(string)
+		c.drop(oldest)
 	}
 }
 
-func (c *cache) drop(element *list.Element) {
-	entry := c.recent.Remove(element).(*cacheEntry)
-	delete(c.entries, entry.key)
+func (c *cache) drop(key string) {
+	entry, ok := c.entries[key]
+	if !ok {
+		return
+	}
+
+	c.recent.Remove(entry.place)
+	delete(c.entries, key)
 	c.used -= entry.value.size()
 }

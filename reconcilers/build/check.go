@@ -2,7 +2,9 @@ package build
 
 import (
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -65,11 +67,11 @@ func references(k *types.Kustomization) []string {
 
 	refs = append(refs, k.OpenAPI["path"])
 
-	for _, p := range k.PatchesStrategicMerge {
+	for _, p := range k.PatchesStrategicMerge { //nolint:staticcheck // What users still write has to be checked.
 		refs = append(refs, string(p))
 	}
 
-	for _, p := range append(k.PatchesJson6902, k.Patches...) {
+	for _, p := range append(k.PatchesJson6902, k.Patches...) { //nolint:staticcheck // What users still write has to be checked.
 		refs = append(refs, p.Path)
 	}
 
@@ -112,31 +114,30 @@ func checkEmbedded(file string, data []byte) error {
 		return nil //nolint:nilerr // The library fails on it with the better message.
 	}
 
-	var walk func(v any) error
-
-	walk = func(v any) error {
-		switch v := v.(type) {
-		case string:
-			return checkAliases([]byte(v))
-		case []any:
-			for _, e := range v {
-				if err := walk(e); err != nil {
-					return err
-				}
-			}
-		case map[string]any:
-			for _, e := range v {
-				if err := walk(e); err != nil {
-					return err
-				}
-			}
-		}
-
-		return nil
+	if err := checkStrings(content); err != nil {
+		return fmt.Errorf("read %q: %w", file, err)
 	}
 
-	if err := walk(content); err != nil {
-		return fmt.Errorf("read %q: %w", file, err)
+	return nil
+}
+
+// checkStrings checks every string in the value as YAML.
+func checkStrings(v any) error {
+	var inner []any
+
+	switch v := v.(type) {
+	case string:
+		return checkAliases([]byte(v))
+	case []any:
+		inner = v
+	case map[string]any:
+		inner = slices.Collect(maps.Values(v))
+	}
+
+	for _, e := range inner {
+		if err := checkStrings(e); err != nil {
+			return err
+		}
 	}
 
 	return nil
@@ -240,10 +241,6 @@ func checkPluginConfig(file string, data []byte) error {
 	return nil
 }
 
-// pathKeys are the fields of the configurations of built-in plugins that name files. They are matched regardless of case,
-// as the library decodes them.
-var pathKeys = []string{"path", "paths", "files", "env", "envs", "valuesFile", "additionalValuesFiles"}
-
 // checkNode walks a plugin configuration. Aliases were checked before, so that it comes to an end.
 func checkNode(file string, node *yaml.Node, isPath bool) error {
 	switch node.Kind {
@@ -279,14 +276,12 @@ func checkMapping(file string, node *yaml.Node, isPath bool) error {
 	return nil
 }
 
+// isPathKey tells whether the field of a built-in plugin's configuration names files. Case does not matter, as the library
+// decodes them.
 func isPathKey(key string) bool {
-	for _, k := range pathKeys {
-		if strings.EqualFold(k, key) {
-			return true
-		}
-	}
+	fields := []string{"path", "paths", "files", "env", "envs", "valuesFile", "additionalValuesFiles"}
 
-	return false
+	return slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(f, key) })
 }
 
 func checkScalar(file, value string, isPath bool) error {

@@ -158,34 +158,42 @@ func decode(data []byte) (documents, error) {
 			return documents{}, err
 		}
 
-		if len(object) == 0 {
-			continue
-		}
-
 		if fragile {
 			result.odd = "it has values that the library writes in another way"
 		}
 
-		items, isList, err := listItems(object)
+		alone, listed, err := expand(object)
 		if err != nil {
 			return documents{}, err
 		}
 
-		switch {
-		case !isList:
-			result.objects = append(result.objects, object)
-		case len(parts) == 1 && object["kind"] == "List":
-			result.objects = append(result.objects, items...)
-		default:
-			// The library expands a list that is not alone after everything else of the file.
-			inner = append(inner, items...)
+		if len(parts) == 1 && object["kind"] == "List" {
+			alone, listed = listed, nil
 		}
+
+		result.objects = append(result.objects, alone...)
+		inner = append(inner, listed...)
 	}
 
+	// The library puts what was in a list that was not alone after everything else of the file.
 	result.objects = append(result.objects, inner...)
 	result.look()
 
 	return result, nil
+}
+
+// expand returns the object, or the items if it is a list of objects. An empty object is none.
+func expand(object map[string]any) (alone, listed []map[string]any, err error) {
+	if len(object) == 0 {
+		return nil, nil, nil
+	}
+
+	items, isList, err := listItems(object)
+	if err != nil || isList {
+		return nil, items, err
+	}
+
+	return []map[string]any{object}, nil, nil
 }
 
 // decodeDocument returns the object in the document, or nil if there is none, and whether it is fragile.

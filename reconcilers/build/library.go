@@ -51,9 +51,8 @@ func (b *Builder) buildWithLibrary(
 		return nil, err
 	}
 
-	// The library refuses a kustomization without anything in it; here it stands for no objects.
 	if k.CheckEmpty() != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // The library refuses it; here it stands for no objects.
 	}
 
 	if found != nil || spec.transforms() {

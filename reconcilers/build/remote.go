@@ -19,6 +19,7 @@ type RefusedError struct {
 	Why string
 }
 
+// Error implements error.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s in %q is refused: %s", e.What, e.File, e.Why)
 }

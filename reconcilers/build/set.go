@@ -29,7 +29,7 @@ type encoded struct {
 	digest  string
 }
 
-var documentEnd = []byte("---\n")
+const documentEnd = "---\n"
 
 func encode(objects []*unstructured.Unstructured) (*encoded, error) {
 	var buffer bytes.Buffer
@@ -45,7 +45,7 @@ func encode(objects []*unstructured.Unstructured) (*encoded, error) {
 		e.digests[i] = digest(data)
 
 		if i > 0 {
-			buffer.Write(documentEnd)
+			buffer.WriteString(documentEnd)
 		}
 
 		buffer.Write(data)
@@ -84,7 +84,7 @@ func (e *encoded) decode() ([]*unstructured.Unstructured, error) {
 		var line []byte
 
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
-		rest = bytes.TrimPrefix(rest, documentEnd)
+		rest = bytes.TrimPrefix(rest, []byte(documentEnd))
 
 		objects[i] = &unstructured.Unstructured{}
 		if err := k8sjson.UnmarshalCaseSensitivePreserveInts(line, &objects[i].Object); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/envsubst"
@@ -51,11 +52,7 @@ func hasDollar(v any) bool {
 	case string:
 		return strings.Contains(v, "$")
 	case []any:
-		for _, e := range v {
-			if hasDollar(e) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasDollar)
 	case map[string]any:
 		for k, e := range v {
 			if strings.Contains(k, "$") || hasDollar(e) {

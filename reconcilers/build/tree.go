@@ -181,12 +181,12 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	}
 
 	// The root has vouched for the links on the way; this finds out where they lead.
-	real, err := filepath.EvalSymlinks(filepath.Join(t.real, rel))
+	target, err := filepath.EvalSymlinks(filepath.Join(t.real, rel))
 	if err != nil {
 		return "", "", err
 	}
 
-	rel, err = filepath.Rel(t.real, real)
+	rel, err = filepath.Rel(t.real, target)
 	if err != nil || !filepath.IsLocal(rel) {
 		return "", "", &fs.PathError{Op: "open", Path: name, Err: errors.New("path is outside of the artifact")}
 	}

@@ -23,7 +23,7 @@ var (
 		maxExpandedNodes, maxExpandedBytes)
 )
 
-var separator = []byte("\n---")
+const separator = "\n---"
 
 // split returns the documents of a YAML stream in the way of the library: a line that begins with --- separates them, and
 // may go on with a comment only.
@@ -35,7 +35,7 @@ func split(data []byte) ([][]byte, error) {
 	start, from := 0, 0
 
 	for {
-		i := bytes.Index(data[from:], separator)
+		i := bytes.Index(data[from:], []byte(separator))
 		if i < 0 {
 			break
 		}

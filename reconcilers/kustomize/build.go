@@ -35,8 +35,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	set, err := r.Builder.Build(ctx, requestFor(obj, s, tree.Dir))
 
-	var missing *build.PathError
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[*build.PathError](err); missing {
 		s.memo.end()
 
 		return engine.Fail(meta.ArtifactFailedReason, fmt.Errorf("kustomization path not found: %w", err))

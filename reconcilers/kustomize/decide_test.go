@@ -355,7 +355,7 @@ func TestVanishing(t *testing.T) {
 func TestSpread(t *testing.T) {
 	seen := map[time.Duration]bool{}
 
-	for _, name := range strings.Split("abcdefghij", "") {
+	for name := range strings.SplitSeq("abcdefghij", "") {
 		d := spread(time.Hour, name)
 		if d < 48*time.Minute || d > 72*time.Minute || d != spread(time.Hour, name) {
 			t.Errorf("spread(%q): %s", name, d)

@@ -2,7 +2,6 @@ package kustomize_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -433,8 +432,8 @@ func (e *env) run(name, what string, wanted func(*kustomizev1.Kustomization) boo
 		select {
 		case <-e.woken:
 		case <-deadline:
-			status, _ := json.MarshalIndent(obj, "", "  ")
-			e.t.Fatalf("%s does not become %s:\n%s", name, what, status)
+			status, err := yaml.Marshal(obj.Status)
+			e.t.Fatalf("%s does not become %s (%v):\n%s", name, what, err, status)
 		}
 	}
 }

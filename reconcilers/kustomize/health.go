@@ -85,7 +85,7 @@ func (r *reconciler) look(ctx context.Context, s *scope, owner access.ID, goal h
 	}
 
 	if err := r.Hub.Poll(ctx, s.client, owner); err != nil {
-		return report, err //nolint:wrapcheck // The caller says what it is about.
+		return report, err
 	}
 
 	return r.Hub.Report(owner, goal.IDs), nil
@@ -263,7 +263,7 @@ func (r *reconciler) identify(
 	if ref.APIVersion != "" {
 		var err error
 		if gv, err = schema.ParseGroupVersion(ref.APIVersion); err != nil {
-			return access.ID{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name}, err //nolint:wrapcheck // The caller names it.
+			return access.ID{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name}, err
 		}
 	}
 
@@ -275,7 +275,7 @@ func (r *reconciler) identify(
 	}
 
 	if err != nil {
-		return id, err //nolint:wrapcheck // The caller names it.
+		return id, err
 	}
 
 	switch {
@@ -294,5 +294,5 @@ func (r *reconciler) identify(
 		err = nil
 	}
 
-	return id, err //nolint:wrapcheck // The caller names it.
+	return id, err
 }

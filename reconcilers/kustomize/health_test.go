@@ -90,7 +90,7 @@ func TestWait(t *testing.T) {
 
 	e.wantEvents("Normal Progressing Apply: ConfigMap/NS/c created\nDeployment/NS/web created")
 
-	e.phase("StillWaiting", func(t *testing.T) {
+	e.phase("StillWaiting", func(*testing.T) {
 		e.costs()
 		e.once("app")
 		e.wantCosts("a run that still waits", nil)
@@ -114,7 +114,7 @@ func TestWait(t *testing.T) {
 		)
 	})
 
-	e.phase("Steady", func(t *testing.T) {
+	e.phase("Steady", func(*testing.T) {
 		e.once("app")
 		e.wantCosts("a healthy object", nil)
 		e.wantEvents()

@@ -91,7 +91,7 @@ func (r *reconciler) clientFor(obj *kustomizev1.Kustomization) (*access.Client, 
 		return r.Access.Own(), nil
 	}
 
-	return r.Access.As(obj.Namespace, name) //nolint:wrapcheck // The steps say what it means.
+	return r.Access.As(obj.Namespace, name)
 }
 
 // progress says what the run is about to do.

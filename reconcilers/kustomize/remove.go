@@ -98,7 +98,7 @@ func (r *reconciler) accountMissing(ctx context.Context, obj *kustomizev1.Kustom
 		return err, nil
 	}
 
-	return nil, err //nolint:wrapcheck // The caller says what it is about.
+	return nil, err
 }
 
 func (r *reconciler) removeAll(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
@@ -119,7 +119,7 @@ func (r *reconciler) removeAll(ctx context.Context, obj *kustomizev1.Kustomizati
 	if err != nil {
 		obj.Status.Inventory = inventory(pruned.Survivors, nil)
 
-		return err //nolint:wrapcheck // The caller says what it is about.
+		return err
 	}
 
 	s.memo.removing, s.memo.goal = r.Now(), deleted(pruned.Changes)

@@ -27,7 +27,7 @@ func (r *reconciler) resolve(ctx context.Context, obj *kustomizev1.Kustomization
 	switch {
 	case apierrors.IsNotFound(err):
 		return engine.Wait(meta.ArtifactFailedReason, obj.GetRetryInterval(),
-			fmt.Errorf("Source '%s/%s' not found", kind, key)) //nolint:staticcheck // The wording is part of the contract.
+			fmt.Errorf("Source '%s/%s' not found", kind, key))
 	case err != nil:
 		return fmt.Errorf("get source '%s/%s': %w", kind, key, err)
 	}

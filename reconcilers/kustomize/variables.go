@@ -51,14 +51,14 @@ func (r *reconciler) values(ctx context.Context, namespace string, ref kustomize
 	case meta.KindConfigMap:
 		object, err := r.Configs.ConfigMap(ctx, namespace, ref.Name)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // The caller says what it is about.
+			return nil, err
 		}
 
 		return object.Data, nil
 	case meta.KindSecret:
 		object, err := r.Configs.Secret(ctx, namespace, ref.Name)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // The caller says what it is about.
+			return nil, err
 		}
 
 		values := make(map[string]string, len(object.Data))
@@ -76,7 +76,7 @@ func (r *reconciler) values(ctx context.Context, namespace string, ref kustomize
 func setAll(v *build.Variables, values map[string]string, secret bool) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if err := v.Set(name, values[name], secret); err != nil {
-			return err //nolint:wrapcheck // The wording is part of the contract.
+			return err
 		}
 	}
 
