@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -119,15 +120,21 @@ func isEnd(b byte) bool {
 }
 
 func quoted(raw []byte, i int) int {
-	for i++; i < len(raw); i++ {
-		switch raw[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for i++; ; {
+		n := bytes.IndexByte(raw[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += n
+		escapes := 0
+		for raw[i-1-escapes] == '\\' { // ends at the opening quote at the latest
+			escapes++
+		}
+		i++
+		if escapes%2 == 0 {
+			return i
 		}
 	}
-	return -1
 }
 
 func nested(raw []byte, i int) int {

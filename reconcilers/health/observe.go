@@ -55,7 +55,7 @@ func unix(t *metav1.Time) int64 {
 
 // fingerprint is the same for fields that came as JSON, in which these characters are escaped, and as protobuf.
 func fingerprint(fields []byte) uint64 {
-	if bytes.ContainsAny(fields, "<>&\u2028\u2029") {
+	if escapable(fields) {
 		var escaped bytes.Buffer
 		stdjson.HTMLEscape(&escaped, fields)
 		fields = escaped.Bytes()
@@ -63,11 +63,22 @@ func fingerprint(fields []byte) uint64 {
 	return xxhash.Sum64(fields)
 }
 
-// sight is one look at an object.
+// escapable tells whether there may be something to escape: one of the characters, or the first byte of a line separator.
+func escapable(fields []byte) bool {
+	for _, b := range [...]byte{'<', '>', '&', 0xe2} {
+		if bytes.IndexByte(fields, b) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// sight is one look at an object. What is raw is valid during the event.
 type sight struct {
-	key  key
-	live Live
-	raw  []byte // of a whole object, valid during the event
+	key                   key
+	live                  Live
+	raw                   []byte // a whole object
+	spec, status, created []byte // parts of it
 }
 
 // see reads what an item of a list or watch shows.
@@ -79,8 +90,13 @@ func see(item access.Item) (sight, error) {
 	}
 	s := sight{raw: item.Raw}
 	err := access.EachField(item.Raw, func(field, value []byte) error {
-		if string(field) == "metadata" {
+		switch string(field) {
+		case "metadata":
 			return s.metadata(value)
+		case "spec":
+			s.spec = value
+		case "status":
+			s.status = value
 		}
 		return nil
 	})
@@ -111,6 +127,8 @@ func (s *sight) metadata(raw []byte) error {
 			return json.Unmarshal(value, &s.live.Labels)
 		case "annotations":
 			return annotations(value, &s.live.Annotations)
+		case "creationTimestamp":
+			s.created = value
 		case "deletionTimestamp":
 			s.live.Deleting = string(value) != "null"
 		case "managedFields":

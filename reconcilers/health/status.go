@@ -1,6 +1,7 @@
 package health
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
@@ -60,22 +61,7 @@ func (s *sight) digest(gvk schema.GroupVersionKind) (*unstructured.Unstructured,
 	}
 	spec := map[string]any{}
 	object := map[string]any{"metadata": metadata, "spec": spec}
-	err := access.EachField(s.raw, func(field, value []byte) error {
-		switch string(field) {
-		case "spec":
-			return plain(value, spec)
-		case "status":
-			return set(object, "status", value)
-		case "metadata":
-			return access.EachField(value, func(field, value []byte) error {
-				if string(field) == "creationTimestamp" {
-					return set(metadata, "creationTimestamp", value)
-				}
-				return nil
-			})
-		}
-		return nil
-	})
+	err := errors.Join(plain(s.spec, spec), set(object, "status", s.status), set(metadata, "creationTimestamp", s.created))
 	if err != nil {
 		return nil, fmt.Errorf("read an object: %w", err)
 	}
@@ -97,6 +83,9 @@ func plain(raw []byte, out map[string]any) error {
 }
 
 func set(m map[string]any, field string, raw []byte) error {
+	if raw == nil {
+		return nil
+	}
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return err
