@@ -84,18 +84,25 @@ func (e *PathError) Error() string {
 // Unwrap returns the reason.
 func (e *PathError) Unwrap() error { return e.Err }
 
-// Build returns the objects of the request. A path that is not in the artifact is a *PathError, something that no build
-// does a *RefusedError; both may be wrapped. Errors name the file and the reason, and never a secret variable's value.
-func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
+// Lookup returns the set of the request if it is in the cache, and nil otherwise. It needs no Dir.
+func (b *Builder) Lookup(r Request) (*Set, error) {
 	key, err := r.key()
-	if err != nil {
+	if err != nil || key == "" {
 		return nil, err
 	}
 
-	if key != "" {
-		if e := b.cache.get(key); e != nil {
-			return e.set(nil)
-		}
+	if e := b.cache.get(key); e != nil {
+		return e.set(nil)
+	}
+
+	return nil, nil
+}
+
+// Build returns the objects of the request. A path that is not in the artifact is a *PathError, something that no build
+// does a *RefusedError; both may be wrapped. Errors name the file and the reason, and never a secret variable's value.
+func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
+	if set, err := b.Lookup(r); set != nil || err != nil {
+		return set, err
 	}
 
 	objects, err := b.build(ctx, &r)
@@ -108,7 +115,7 @@ func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
 		return nil, err
 	}
 
-	if key != "" {
+	if key, err := r.key(); err == nil && key != "" {
 		b.cache.put(key, e)
 	}
 

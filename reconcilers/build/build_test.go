@@ -526,6 +526,14 @@ func TestCache(t *testing.T) {
 		t.Errorf("cached set: -want, +got:\n%s", diff)
 	}
 
+	if set, err := b.Lookup(Request{Digest: "sha256:1", Path: "a"}); err != nil || set == nil {
+		t.Errorf("Lookup(): %v, %v", set, err)
+	}
+
+	if set, err := b.Lookup(Request{Digest: "sha256:1", Path: "b"}); err != nil || set != nil {
+		t.Errorf("Lookup() of what was not built: %v, %v", set, err)
+	}
+
 	if first.Digest != second.Digest || first.Digests[0] != second.Digests[0] {
 		t.Errorf("digests differ: %v, %v", first.Digest, second.Digest)
 	}

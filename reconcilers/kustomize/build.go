@@ -23,22 +23,16 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	s.memo.inputs, s.memo.set = "", ""
 
-	progress(ctx, obj, s, "Fetching manifests")
-
-	tree, err := r.Trees.Open(ctx, s.artifact)
-	if err != nil {
-		return r.unavailable(s, err)
-	}
-	defer tree.Close()
-
-	progress(ctx, obj, s, "Building manifests")
-
-	set, err := r.Builder.Build(ctx, requestFor(obj, s, tree.Dir))
+	set, err := r.objects(ctx, obj, s)
 
 	if _, missing := errors.AsType[*build.PathError](err); missing {
 		s.memo.end()
 
 		return engine.Fail(meta.ArtifactFailedReason, fmt.Errorf("kustomization path not found: %w", err))
+	}
+
+	if v, ok := errors.AsType[*engine.Verdict](err); ok {
+		return v // There is no artifact.
 	}
 
 	obj.Status.LastAttemptedRevision = s.artifact.Revision
@@ -58,6 +52,28 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	return nil
 }
 
+// objects returns what the artifact holds. An unchanged build needs no tree.
+func (r *reconciler) objects(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) (*build.Set, error) {
+	request := requestFor(obj, s)
+	if set, err := r.Builder.Lookup(request); set != nil || err != nil {
+		return set, err
+	}
+
+	progress(ctx, obj, s, "Fetching manifests")
+
+	tree, err := r.Trees.Open(ctx, s.artifact)
+	if err != nil {
+		return nil, r.unavailable(s, err)
+	}
+	defer tree.Close()
+
+	progress(ctx, obj, s, "Building manifests")
+
+	request.Dir = tree.Dir
+
+	return r.Builder.Build(ctx, request)
+}
+
 // unavailable says why there is no tree.
 func (r *reconciler) unavailable(s *scope, err error) error {
 	switch {
@@ -72,10 +88,9 @@ func (r *reconciler) unavailable(s *scope, err error) error {
 	return engine.Fail(meta.ArtifactFailedReason, err)
 }
 
-// requestFor says what to build.
-func requestFor(obj *kustomizev1.Kustomization, s *scope, dir string) build.Request {
+// requestFor says what to build, but for where it is.
+func requestFor(obj *kustomizev1.Kustomization, s *scope) build.Request {
 	return build.Request{
-		Dir:    dir,
 		Digest: s.artifact.Digest,
 		Path:   obj.Spec.Path,
 		Spec: build.Spec{
