@@ -70,10 +70,11 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 	return engine.Await(verdict.after, message)
 }
 
-// look asks the hub. After an apply it gives what was applied a blink to become healthy.
+// look asks the hub. After an apply it gives what was applied a blink to become healthy, and at any time it gives the hub one
+// to learn what it does not know, as after a watch that broke: ignorance is no reason to take back what is known.
 func (r *reconciler) look(ctx context.Context, s *scope, owner access.ID, goal health.Goal) (health.Report, error) {
 	report := r.Hub.Report(owner, goal.IDs)
-	if s.decision.work && !report.Healthy() {
+	if len(report.Unknown) > 0 || s.decision.work && !report.Healthy() {
 		blink, cancel := context.WithTimeout(ctx, r.Blink)
 		report, _ = r.Hub.Settle(blink, owner, goal)
 
