@@ -1,6 +1,8 @@
 package health
 
 import (
+	"context"
+
 	"github.com/weir-dev/weir/reconcilers/access"
 )
 
@@ -9,6 +11,7 @@ type notes struct {
 	observers []Observer
 	seen      []sighting
 	fire      []func()
+	unjudged  []*interest // whose rule was not in force when the object was seen
 }
 
 type sighting struct {
@@ -36,6 +39,11 @@ func (h *Hub) change(fn func(n *notes)) {
 	fn(&n)
 	h.mu.Unlock()
 	n.send()
+	if len(n.unjudged) > 0 {
+		h.spawn(func(ctx context.Context) {
+			_ = h.fetch(ctx, h.client, n.unjudged) // what fails stays unknown until its next event
+		})
+	}
 }
 
 // show notes that an object is there.
@@ -53,6 +61,11 @@ func (h *Hub) show(f *feed, s seen) {
 		f.index(o)
 		f.seen = max(f.seen, rev)
 		n.changed(o)
+		for _, i := range o.watchers {
+			if i.unjudged() {
+				n.unjudged = append(n.unjudged, i)
+			}
+		}
 	})
 }
 

@@ -98,8 +98,10 @@ func (f *feed) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		version, err := f.list(ctx)
 		if err == nil {
-			retry = minRetry
-			err = f.follow(ctx, version)
+			listed := version
+			if err = f.follow(ctx, &version); version != listed {
+				retry = minRetry // it went well for a while
+			}
 		}
 		pause := retry
 		if f.fail(err) == blind {
@@ -112,20 +114,21 @@ func (f *feed) run(ctx context.Context) {
 
 // follow watches until the state of the watch is lost and everything has to be listed again. A watch that ends is
 // taken up where it ended.
-func (f *feed) follow(ctx context.Context, version string) error {
+func (f *feed) follow(ctx context.Context, version *string) error {
 	retry := minRetry
 	for {
-		before := version
-		err := f.watch(ctx, &version)
+		before := *version
+		err := f.watch(ctx, version)
 		switch {
-		case ctx.Err() != nil, apierrors.IsResourceExpired(err), apierrors.IsGone(err), isFinal(err):
+		case ctx.Err() != nil, isLost(err):
 			return err
-		case errors.Is(err, io.EOF) && version != before:
-			retry = minRetry // the API server ends watches from time to time
-			continue
+		case *version != before:
+			retry = minRetry
 		}
-		f.rest(ctx, retry)
-		retry = min(retry*2, maxRetry)
+		if !errors.Is(err, io.EOF) || *version == before { // the API server ends watches from time to time
+			f.rest(ctx, retry)
+			retry = min(retry*2, maxRetry)
+		}
 	}
 }
 
@@ -228,19 +231,26 @@ func (f *feed) fail(err error) state {
 	switch {
 	case err == nil:
 		return open
-	case apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err):
+	case apimeta.IsNoMatchError(err):
 		f.hub.vanish(f)
 		return unserved
-	case isFinal(err):
+	case isRefusal(err):
 		f.hub.refuse(f, err)
 		return blind
 	}
 	return opening
 }
 
-// isFinal tells refusals from failures.
-func isFinal(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err)
+// isRefusal tells refusals from failures.
+func isRefusal(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err)
+}
+
+// isLost tells that a watch cannot be taken up again: its state is too old, its kind has moved to another version or is
+// gone, or it is refused. Listing tells which.
+func isLost(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsNotFound(err) ||
+		apimeta.IsNoMatchError(err) || isRefusal(err)
 }
 
 // rest pauses for about the duration, or until it is kicked.

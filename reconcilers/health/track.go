@@ -95,9 +95,8 @@ func (h *Hub) Untrack(id access.ID) {
 	}
 }
 
-// edit changes an owner's interests and then reads the objects that a new rule has not judged yet.
+// edit changes an owner's interests.
 func (h *Hub) edit(id access.ID, fn func(*owner)) {
-	var unjudged []*interest
 	h.change(func(n *notes) {
 		w := h.owners[id]
 		if w == nil {
@@ -105,14 +104,9 @@ func (h *Hub) edit(id access.ID, fn func(*owner)) {
 			h.owners[id] = w
 		}
 		fn(w)
-		unjudged = w.unjudged()
+		n.unjudged = w.unjudged()
 		n.fire = append(n.fire, w.review()...)
 	})
-	if len(unjudged) > 0 {
-		h.spawn(func(ctx context.Context) {
-			_ = h.fetch(ctx, h.client, unjudged) // what fails stays unknown until its next event
-		})
-	}
 }
 
 // declare makes the interests those in the identities.
@@ -228,13 +222,18 @@ func (w *owner) unjudged() []*interest {
 	var out []*interest
 	for _, m := range []map[access.ID]*interest{w.tracked, w.named} {
 		for _, i := range m {
-			if i.rule == nil || i.object.live == nil {
-				continue
-			}
-			if _, ok := i.object.verdicts[i.rule.Key]; !ok {
+			if i.unjudged() {
 				out = append(out, i)
 			}
 		}
 	}
 	return out
+}
+
+func (i *interest) unjudged() bool {
+	if i.rule == nil || i.object.live == nil {
+		return false
+	}
+	_, ok := i.object.verdicts[i.rule.Key]
+	return !ok
 }
