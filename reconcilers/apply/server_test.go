@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
@@ -53,7 +54,11 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	config := shared.Start(t).Config()
+	return newBenchOn(t, shared.Start(t).Config())
+}
+
+func newBenchOn(t testing.TB, config *rest.Config) *bench {
+	t.Helper()
 	b := &bench{t: t, counter: &accesstest.Counter{}, woken: make(chan health.Cause, 1000)}
 	var err error
 	if b.factory, err = access.New(config, access.Options{Transport: b.counter.Transport}); err != nil {
