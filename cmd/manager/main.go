@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	stdlog "log"
 	"os"
 	"strings"
 	_ "time/tzdata" // the image has no time zones
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager/signals"
 
 	"github.com/weir-dev/weir/controllers"
+	"github.com/weir-dev/weir/reconcilers/build"
 )
 
 // version of the build, set by the linker.
@@ -50,6 +52,7 @@ func run(args []string) error {
 		return err
 	}
 
+	stdlog.SetOutput(build.GuardFatal(os.Stderr)) // a library that gives up must not take the process with it
 	logf.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
 

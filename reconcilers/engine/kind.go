@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -87,6 +88,13 @@ type Kind[O Object, S any] struct {
 	// Events says what a run means to people, from the object before and after it. It has to be pure. Failures need no
 	// event of its making: the runner records them.
 	Events func(before, after O, s *S) []Event
+
+	// Failure optionally completes the event of a failure, such as with metadata that says which revision failed.
+	Failure func(obj O, s *S, e Event) Event
+
+	// Forget optionally drops what the kind remembers of an object. It is called when the object is gone, whether the
+	// Delete steps have seen it go or somebody took the finalizer away.
+	Forget func(key types.NamespacedName)
 
 	// Suspend optionally changes the status of a suspended object.
 	Suspend func(obj O)

@@ -270,7 +270,12 @@ func (x *run[O, S]) failure() *Event {
 		return nil
 	}
 
-	return &Event{Type: corev1.EventTypeWarning, Reason: v.Reason, Message: v.Error()}
+	e := Event{Type: corev1.EventTypeWarning, Reason: v.Reason, Message: v.Error()}
+	if x.kind.Failure != nil {
+		e = x.kind.Failure(x.obj, &x.scope, e)
+	}
+
+	return &e
 }
 
 func (x *run[O, S]) key() types.NamespacedName { return client.ObjectKeyFromObject(x.obj) }
@@ -294,6 +299,10 @@ func (x *run[O, S]) retry() time.Duration {
 func (r *Runner[O, S]) forget(key types.NamespacedName) {
 	r.requeue.reset(key)
 	r.options.Metrics.forget(r.kind.Name, key)
+
+	if r.kind.Forget != nil {
+		r.kind.Forget(key)
+	}
 }
 
 func copyOf[O Object](obj O) O {

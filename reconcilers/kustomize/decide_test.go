@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -429,7 +430,7 @@ func TestMemory(t *testing.T) {
 		t.Error("an object takes over the memo of another one of its name")
 	}
 
-	m.drop(reborn)
+	m.drop(client.ObjectKeyFromObject(reborn))
 
 	if len(m.memos) != 0 {
 		t.Error("a dropped memo stays")

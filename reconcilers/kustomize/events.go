@@ -109,3 +109,10 @@ func metadata(a *meta.Artifact) map[string]string {
 
 	return m
 }
+
+// failure says which revision of which source failed.
+func failure(_ *kustomizev1.Kustomization, s *scope, e engine.Event) engine.Event {
+	e.Metadata, e.Related = metadata(s.artifact), s.related()
+
+	return e
+}

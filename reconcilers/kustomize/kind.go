@@ -214,9 +214,10 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		},
 		Delete: engine.Steps[*kustomizev1.Kustomization, scope]{
 			{Name: "remove", Reason: meta.PruneFailedReason, Run: r.remove},
-			{Name: "forget", Reason: meta.PruneFailedReason, Run: r.forget},
 		},
-		Events: r.events,
+		Events:  r.events,
+		Failure: failure,
+		Forget:  r.forget,
 	}
 }
 
@@ -233,9 +234,8 @@ func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *
 	return nil
 }
 
-func (r *reconciler) forget(_ context.Context, obj *kustomizev1.Kustomization, _ *scope) error {
-	r.Applier.Forget(ownerOf(obj).ID)
-	r.memory.drop(obj)
-
-	return nil
+// forget drops what is known of a Kustomization that is gone.
+func (r *reconciler) forget(key types.NamespacedName) {
+	r.Applier.Forget(Owner(key).ID)
+	r.memory.drop(key)
 }

@@ -101,9 +101,9 @@ func (m *memory) of(obj *kustomizev1.Kustomization) *memo {
 	return m.memos[key]
 }
 
-func (m *memory) drop(obj *kustomizev1.Kustomization) {
+func (m *memory) drop(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	delete(m.memos, client.ObjectKeyFromObject(obj))
+	delete(m.memos, key)
 }
