@@ -262,7 +262,7 @@ func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 // exec runs upload-pack on the repository that the command names.
 func (s *SSH) exec(channel ssh.Channel, line string) uint32 {
 	program, arg, _ := strings.Cut(line, " ")
-	path := filepath.Join(s.repositories.root, filepath.Clean("/"+strings.Trim(arg, "'")))
+	path := filepath.Join(s.repositories.root, filepath.Clean("/"+unquote(arg)))
 
 	if program != "git-upload-pack" {
 		fmt.Fprintf(channel.Stderr(), "unknown command %q\n", program)
@@ -296,6 +296,26 @@ func (s *SSH) exec(channel ssh.Channel, line string) uint32 {
 	}
 
 	return 0
+}
+
+// unquote reads an argument that is quoted for a shell, the way Git does it.
+func unquote(s string) string {
+	var b strings.Builder
+
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\'':
+			quoted = !quoted
+		case s[i] == '\\' && !quoted && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+
+	return b.String()
 }
 
 // requestReader tells when the client asks for objects: a client that does not sends a single flush packet, 0000.

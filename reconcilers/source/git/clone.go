@@ -93,12 +93,15 @@ func (m *remote) shallow(ctx context.Context, l *listing, want plumbing.Hash) (*
 	}
 
 	q.filter = packp.FilterBlobLimit(uint64(over.Max)+1, packp.BlobLimitPrefixNone) //nolint:gosec // limits are positive
-	if rest, e := m.fetch(ctx, l, q, want); e == nil {
-		defer rest.Close()
 
-		if names := rest.Missing(ctx, want); len(names) > 0 {
-			over.Names = names[:1]
-		}
+	rest, e := m.fetch(ctx, l, q, want)
+	if e != nil {
+		return nil, err
+	}
+	defer rest.Close()
+
+	if names := rest.Missing(ctx, want); len(names) > 0 {
+		return nil, &ingest.LimitError{Names: names[:1], Max: over.Max, Unit: over.Unit}
 	}
 
 	return nil, err

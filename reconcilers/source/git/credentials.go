@@ -30,6 +30,8 @@ const (
 	keyGitHubAppClientID = "githubAppClientID"
 )
 
+const schemeSSH = "ssh"
+
 // defaultUser logs in over SSH if the URL says nobody else.
 const defaultUser = "git"
 
@@ -40,6 +42,7 @@ type credentials struct {
 	user                       string // SSH
 	identity, passphrase       []byte // SSH
 	knownHosts                 []byte // SSH
+	secret                     string // namespace/name of the Secret, for messages
 }
 
 // readCredentials returns the credentials for the URL: those of the Secret, which may be nil, or the user information of the
@@ -55,7 +58,7 @@ func readCredentials(u *url.URL, secret *corev1.Secret) (credentials, error) {
 			secret.Namespace, secret.Name)
 	}
 
-	if u.Scheme == "ssh" {
+	if u.Scheme == schemeSSH {
 		return readSSH(u, secret, data)
 	}
 
@@ -95,6 +98,11 @@ func readSSH(u *url.URL, secret *corev1.Secret, data map[string][]byte) (credent
 	c := credentials{
 		user: u.User.Username(), identity: data[keyIdentity], passphrase: data[keyPassword], knownHosts: data[keyKnownHosts],
 	}
+
+	if secret != nil {
+		c.secret = secret.Namespace + "/" + secret.Name
+	}
+
 	if c.user == "" {
 		c.user = defaultUser
 	}
@@ -105,17 +113,7 @@ func readSSH(u *url.URL, secret *corev1.Secret, data map[string][]byte) (credent
 		}
 	}
 
-	if _, err := parseKnownHosts(c.knownHosts); err != nil {
-		return c, err
-	}
-
-	_, err := c.signer()
-	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
-		return c, fmt.Errorf("SSH identity key is encrypted but no 'password' field was provided in the secret '%s/%s'",
-			secret.Namespace, secret.Name)
-	}
-
-	return c, err
+	return c, nil
 }
 
 // signer returns the private key for SSH. Its errors say nothing about the key.
@@ -133,7 +131,7 @@ func (c credentials) signer() (ssh.Signer, error) {
 			return nil, fmt.Errorf("invalid 'ssh' auth option: '%s' does not decrypt '%s'", keyPassword, keyIdentity)
 		}
 
-		return nil, err
+		return nil, fmt.Errorf("SSH identity key is encrypted but no 'password' field was provided in the secret '%s'", c.secret)
 	}
 
 	if err != nil {

@@ -54,6 +54,7 @@ type Remotes struct {
 	options  RemotesOptions
 	listings flights[remoteKey, *listing]
 	clones   flights[cloneKey, *clone]
+	keys     memo[fingerprint, sshKeys]
 
 	mu      sync.Mutex
 	clients map[fingerprint]*http.Client // by what TLS needs
@@ -80,6 +81,9 @@ type clone struct {
 // maxClients bounds the HTTP clients that are kept open, one for each authority or client certificate.
 const maxClients = 64
 
+// maxKeys bounds the keys for SSH that are kept ready for use.
+const maxKeys = 1024
+
 // maxListings bounds the listings that are kept for a moment, in bytes.
 const maxListings = 32 << 20
 
@@ -104,6 +108,7 @@ func NewRemotes(o RemotesOptions) *Remotes {
 			weigh: func(c *clone) int64 { return c.pack.Bytes() },
 			drop:  func(c *clone) { c.pack.Close() },
 		},
+		keys:    memo[fingerprint, sshKeys]{size: maxKeys},
 		clients: map[fingerprint]*http.Client{},
 	}
 }
@@ -113,7 +118,8 @@ type remote struct {
 	remotes *Remotes
 	key     remoteKey
 	shown   string // the URL as it may be shown
-	connect func() (transport, error)
+
+	transport transport
 }
 
 // open returns the repository at the URL, with the credentials of a Secret, which may be nil. It talks to nobody.
@@ -129,24 +135,44 @@ func (r *Remotes) open(raw string, secret *corev1.Secret) (*remote, error) {
 	}
 
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
-
 	m := &remote{remotes: r, key: remoteKey{url: u.String(), credentials: c.fingerprint()}, shown: u.String()}
-	m.connect = func() (transport, error) {
-		if u.Scheme == "ssh" {
-			a := sshAlgorithms{keyExchanges: r.options.SSHKeyExchanges, hostKeys: r.options.SSHHostKeys}
 
-			return newSSHTransport(ingest.NewDialer(r.options.Allow), a, u, c), nil
-		}
-
-		client, err := r.client(c)
+	if u.Scheme == schemeSSH {
+		keys, err := r.sshKeys(m.key.credentials, c)
 		if err != nil {
 			return nil, err
 		}
 
-		return newHTTPTransport(client, u, c), nil
+		a := sshAlgorithms{keyExchanges: r.options.SSHKeyExchanges, hostKeys: r.options.SSHHostKeys}
+		m.transport = newSSHTransport(ingest.NewDialer(r.options.Allow), a, u, c.user, keys)
+
+		return m, nil
 	}
 
+	client, err := r.client(c)
+	if err != nil {
+		return nil, err
+	}
+
+	m.transport = newHTTPTransport(client, u, c)
+
 	return m, nil
+}
+
+// sshKeys returns the credentials ready for use. They are prepared once.
+func (r *Remotes) sshKeys(f fingerprint, c credentials) (sshKeys, error) {
+	if k, ok := r.keys.get(f); ok {
+		return k, nil
+	}
+
+	k, err := c.sshKeys()
+	if err != nil {
+		return sshKeys{}, err
+	}
+
+	r.keys.put(f, k)
+
+	return k, nil
 }
 
 // parseURL reads a URL. Its errors do not repeat it, for it may hold a password.
@@ -203,17 +229,12 @@ func (r *Remotes) client(c credentials) (*http.Client, error) {
 // list returns what the server advertises, not longer ago than since.
 func (m *remote) list(ctx context.Context, since time.Time) (*listing, error) {
 	l, release, err := m.remotes.listings.join(ctx, m.key, since, func(ctx context.Context) (*listing, error) {
-		t, err := m.connect()
+		adv, err := m.transport.list(ctx)
 		if err != nil {
 			return nil, err
 		}
 
-		adv, err := t.list(ctx)
-		if err != nil {
-			return nil, err
-		}
-
-		return &listing{AdvRefs: adv, transport: t}, nil
+		return &listing{AdvRefs: adv, transport: m.transport}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -19,23 +19,50 @@ import (
 
 // sshTransport speaks the Git protocol over SSH. Each request has a connection of its own.
 type sshTransport struct {
-	dialer      *net.Dialer
-	algorithms  sshAlgorithms
-	credentials credentials
-	address     string // host:port
-	path        string
+	dialer  *net.Dialer
+	config  ssh.ClientConfig
+	address string // host:port
+	path    string
+}
+
+// sshKeys are the credentials for SSH, ready for use. To decrypt a key takes a while, so they are kept.
+type sshKeys struct {
+	signer ssh.Signer
+	known  *knownhosts.HostKeyDB
+}
+
+func (c credentials) sshKeys() (sshKeys, error) {
+	known, err := parseKnownHosts(c.knownHosts)
+	if err != nil {
+		return sshKeys{}, err
+	}
+
+	signer, err := c.signer()
+
+	return sshKeys{signer: signer, known: known}, err
 }
 
 // sshAlgorithms are those that are offered; nil means the defaults.
 type sshAlgorithms struct{ keyExchanges, hostKeys []string }
 
-func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, c credentials) *sshTransport {
+func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, user string, k sshKeys) *sshTransport {
 	port := u.Port()
 	if port == "" {
 		port = "22"
 	}
 
-	return &sshTransport{dialer: d, algorithms: a, credentials: c, address: net.JoinHostPort(u.Hostname(), port), path: u.Path}
+	t := &sshTransport{dialer: d, address: net.JoinHostPort(u.Hostname(), port), path: u.Path}
+	t.config = ssh.ClientConfig{
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(k.signer)},
+		HostKeyCallback: k.known.HostKeyCallback(), HostKeyAlgorithms: a.hostKeys,
+	}
+	t.config.KeyExchanges = a.keyExchanges
+
+	if len(a.hostKeys) == 0 { // the server may have keys of other types too, which are not known
+		t.config.HostKeyAlgorithms = k.known.HostKeyAlgorithms(t.address)
+	}
+
+	return t
 }
 
 // parseKnownHosts reads the host keys that may be trusted. The library wants a file.
@@ -60,30 +87,6 @@ func parseKnownHosts(content []byte) (*knownhosts.HostKeyDB, error) {
 	return db, nil
 }
 
-func (t *sshTransport) config() (*ssh.ClientConfig, error) {
-	signer, err := t.credentials.signer()
-	if err != nil {
-		return nil, err
-	}
-
-	db, err := parseKnownHosts(t.credentials.knownHosts)
-	if err != nil {
-		return nil, err
-	}
-
-	c := &ssh.ClientConfig{
-		User: t.credentials.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
-		HostKeyCallback: db.HostKeyCallback(), HostKeyAlgorithms: t.algorithms.hostKeys,
-	}
-	c.KeyExchanges = t.algorithms.keyExchanges
-
-	if len(c.HostKeyAlgorithms) == 0 { // the server may have keys of other types, which are not in the list
-		c.HostKeyAlgorithms = db.HostKeyAlgorithms(t.address)
-	}
-
-	return c, nil
-}
-
 // sshSession is git-upload-pack on the server.
 type sshSession struct {
 	conn   net.Conn
@@ -97,11 +100,6 @@ type sshSession struct {
 
 // open connects and starts the program. The context ends the connection too.
 func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
-	config, err := t.config()
-	if err != nil {
-		return nil, err
-	}
-
 	conn, err := t.dialer.DialContext(ctx, "tcp", t.address)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the address
@@ -109,7 +107,7 @@ func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
 
 	s := &sshSession{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 
-	if err := s.start(t, config); err != nil {
+	if err := s.start(t); err != nil {
 		s.Close()
 
 		return nil, err
@@ -118,8 +116,10 @@ func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
 	return s, nil
 }
 
-func (s *sshSession) start(t *sshTransport, config *ssh.ClientConfig) error {
-	conn, channels, requests, err := ssh.NewClientConn(s.conn, t.address, config)
+func (s *sshSession) start(t *sshTransport) error {
+	config := t.config
+
+	conn, channels, requests, err := ssh.NewClientConn(s.conn, t.address, &config)
 	if err != nil {
 		return fmt.Errorf("connect to %q: %w", t.address, err)
 	}

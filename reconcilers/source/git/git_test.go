@@ -1,0 +1,276 @@
+package git_test
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/engine/enginetest"
+	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/source/git"
+	"github.com/weir-dev/weir/test/gitserver"
+)
+
+// world is all that a GitRepository meets: servers, Secrets, a store, and the remotes of a process.
+type world struct {
+	*gitserver.Repositories
+
+	root    string
+	store   *artifact.Store
+	secrets map[types.NamespacedName]*corev1.Secret
+	remotes git.RemotesOptions
+	limits  ingest.Limits
+	clock   *enginetest.Clock
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+
+	all, err := gitserver.NewRepositories(t.TempDir())
+	check(t, err)
+
+	w := &world{
+		Repositories: all, root: t.TempDir(), secrets: map[types.NamespacedName]*corev1.Secret{},
+		clock: &enginetest.Clock{},
+	}
+	w.clock.Advance(24 * time.Hour)
+	w.remotes = git.RemotesOptions{Dir: t.TempDir(), Now: w.clock.Now}
+	w.store, err = artifact.NewStore(artifact.StoreOptions{Root: w.root, Address: "source.test", Now: w.clock.Now})
+	check(t, err)
+
+	return w
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// repository makes a repository with a commit of a file on main.
+func (w *world) repository(t *testing.T, name string) *gitserver.Repository {
+	t.Helper()
+
+	r, err := w.Create(t.Context(), name)
+	check(t, err)
+	commit(t, r, "main", gitserver.Change{Files: map[string]string{"app.yaml": "a: 1\n"}})
+
+	return r
+}
+
+func commit(t *testing.T, r *gitserver.Repository, branch string, c gitserver.Change) string {
+	t.Helper()
+
+	hash, err := r.Commit(t.Context(), branch, "Change the files\n\nFor a reason.", c)
+	check(t, err)
+
+	return hash
+}
+
+func (w *world) serve(t *testing.T, o gitserver.HTTPOptions) *gitserver.HTTP {
+	t.Helper()
+
+	s, err := w.ServeHTTP(t.Context(), o)
+	check(t, err)
+	t.Cleanup(s.Close)
+
+	return s
+}
+
+// bench runs GitRepositories, all in one process.
+type bench struct {
+	run func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository]
+	api client.WithWatch
+}
+
+func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
+	t.Helper()
+
+	kind := git.Kind(git.Deps{
+		Store: w.store, Remotes: git.NewRemotes(w.remotes), Limits: w.limits,
+		Secrets: git.SecretFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
+			if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
+				return s, nil
+			}
+
+			return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
+		}),
+	})
+
+	all := make([]client.Object, 0, len(objects))
+	for _, o := range objects {
+		all = append(all, o)
+	}
+
+	b := enginetest.New(t, kind, enginetest.Options{}, all...)
+
+	return bench{
+		run: func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {
+			t.Helper()
+
+			return b.Run(t, obj)
+		},
+		api: b.Client,
+	}
+}
+
+// object returns a GitRepository; change changes its spec.
+func object(name, url string, change ...func(*sourcev1.GitRepositorySpec)) *sourcev1.GitRepository {
+	obj := &sourcev1.GitRepository{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: name, Generation: 1},
+		Spec: sourcev1.GitRepositorySpec{
+			URL: url, Interval: metav1.Duration{Duration: time.Minute},
+			Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
+		},
+	}
+	for _, c := range change {
+		c(&obj.Spec)
+	}
+
+	return obj
+}
+
+func withRef(ref sourcev1.GitRepositoryRef) func(*sourcev1.GitRepositorySpec) {
+	return func(s *sourcev1.GitRepositorySpec) { s.Reference = &ref }
+}
+
+func withSecret(name string) func(*sourcev1.GitRepositorySpec) {
+	return func(s *sourcev1.GitRepositorySpec) { s.SecretRef = &meta.LocalObjectReference{Name: name} }
+}
+
+func (w *world) secret(name string, data map[string]string) {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: name}, Data: map[string][]byte{}}
+	for k, v := range data {
+		s.Data[k] = []byte(v)
+	}
+
+	w.secrets[types.NamespacedName{Namespace: "apps", Name: name}] = s
+}
+
+// files returns what is in the artifact: "path/" of directories, "path mode content" of files.
+func (w *world) files(t *testing.T, a *meta.Artifact) []string {
+	t.Helper()
+
+	if a == nil {
+		t.Fatal("there is no artifact")
+	}
+
+	f, err := os.Open(filepath.Join(w.root, a.Path))
+	check(t, err)
+	defer f.Close()
+
+	dir := t.TempDir()
+	_, err = ingest.Untar(t.Context(), f, dir, ingest.Limits{})
+	check(t, err)
+
+	var got []string
+	check(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		if err != nil || p == dir {
+			return err
+		}
+
+		rel, _ := filepath.Rel(dir, p)
+		if e.IsDir() {
+			got = append(got, rel+"/")
+
+			return nil
+		}
+
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+
+		b, err := os.ReadFile(p)
+		got = append(got, fmt.Sprintf("%s %o %s", rel, info.Mode().Perm(), b))
+
+		return err
+	}))
+
+	return got
+}
+
+// condition returns a condition as "status reason: message".
+func condition(obj *sourcev1.GitRepository, typ string) string {
+	c := engine.Condition(obj, typ)
+	if c == nil {
+		return ""
+	}
+
+	return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
+}
+
+// expect fails unless the condition begins with want, which is empty if it must not be there.
+func expect(t *testing.T, obj *sourcev1.GitRepository, typ, want string) {
+	t.Helper()
+
+	got := condition(obj, typ)
+	if (want == "") != (got == "") || !strings.HasPrefix(got, want) {
+		t.Errorf("%s is %q, want %q", typ, got, want)
+	}
+}
+
+// reasons returns the reasons and messages of the events.
+func reasons(events []engine.Event) []string {
+	got := make([]string, 0, len(events))
+	for _, e := range events {
+		got = append(got, e.Reason+": "+e.Message)
+	}
+
+	slices.Sort(got)
+
+	return got
+}
+
+// entries returns the names of the entries of the archive, sorted.
+func (w *world) entries(t *testing.T, a *meta.Artifact) []string {
+	t.Helper()
+
+	if a == nil {
+		t.Fatal("there is no artifact")
+	}
+
+	f, err := os.Open(filepath.Join(w.root, a.Path))
+	check(t, err)
+	defer f.Close()
+
+	zip, err := gzip.NewReader(f)
+	check(t, err)
+
+	var names []string
+	for in := tar.NewReader(zip); ; {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+
+		check(t, err)
+		names = append(names, h.Name)
+	}
+
+	slices.Sort(names)
+
+	return names
+}
