@@ -44,7 +44,7 @@ func setupKustomization(p *Process) error {
 	d.route(kustomizev1.KustomizationKind, w)
 
 	kind := kustomize.Kind(kustomize.Deps{
-		Sources: kustomize.SourceFunc(p.source), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: p,
+		Sources: kustomize.SourceFunc(p.source), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: newConfigs(p.GetAPIReader(), p.GetCache()),
 		Trees: trees, Builder: build.New(build.Options{}),
 		Access: p.access, Applier: d.applier, Hub: d.hub,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,

@@ -288,10 +288,3 @@ func (p *Process) Secret(ctx context.Context, namespace, name string) (*corev1.S
 
 	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
 }
-
-// ConfigMap reads a ConfigMap from the API server.
-func (p *Process) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
-	m := &corev1.ConfigMap{}
-
-	return m, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, m) //nolint:wrapcheck // the steps say what it means
-}

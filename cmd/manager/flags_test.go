@@ -1,0 +1,116 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-dev/weir/controllers"
+)
+
+func none(string) string { return "" }
+
+func TestFluxArgumentsAreTaken(t *testing.T) {
+	for name, args := range map[string][]string{
+		"source-controller": {
+			"--events-addr=http://notification-controller.flux-system.svc.cluster.local./", "--watch-all-namespaces=true",
+			"--log-level=info", "--log-encoding=json", "--enable-leader-election", "--storage-path=/data",
+			"--storage-adv-addr=source-controller.flux-system.svc.cluster.local.", "--concurrent=20", "--requeue-dependency=5s",
+			"--helm-cache-max-size=10", "--helm-cache-ttl=60m", "--helm-cache-purge-interval=5m", "--feature-gates=ObjectLevelWorkloadIdentity=true",
+		},
+		"kustomize-controller": {
+			"--events-addr=", "--concurrent=20", "--concurrent-ssa=8", "--kube-api-qps=500", "--kube-api-burst=1000", "--no-cross-namespace-refs=true",
+			"--no-remote-bases=true", "--default-service-account=default", "--override-manager=a", "--override-manager=b",
+			"--feature-gates=ExternalArtifact=true", "--feature-gates=DisableConfigWatchers=true", "--watch-label-selector=!sharding.fluxcd.io/key",
+		},
+		"notification-controller": {"--watch-all-namespaces=true", "--log-level=debug", "--enable-leader-election", "--rate-limit-interval=5m", "--receiverAddr=:9292"},
+		"helm-controller":         {"--oom-watch-memory-threshold=95", "--graceful-shutdown-timeout=600s", "--default-kubeconfig-service-account=default"},
+		"flux-operator":           {"--controllers=instance", "--image=localhost:5000/weir:v1", "--reporting-interval=30s", "--default-workload-identity-service-account=flux-operator"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parse(args, none); err != nil {
+				t.Errorf("parse: %v", err)
+			}
+		})
+	}
+}
+
+func TestDefaultsAreThoseOfFlux(t *testing.T) {
+	c, err := parse(nil, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	got := map[string]any{
+		"metrics": c.metricsAddr, "health": c.healthAddr, "storage": c.storageAddr, "path": c.storagePath,
+		"lease": c.leaseDuration, "renew": c.renewDeadline, "retry": c.retryPeriod, "jitter": c.jitterPercentage,
+		"min": c.minRetryDelay, "max": c.maxRetryDelay, "dependency": c.requeueDependency, "namespace": c.namespace,
+		"all": c.watchAllNamespaces, "configs": c.watchConfigsSelector, "records": c.retentionRecords, "controllers": c.controllers,
+	}
+	want := map[string]any{
+		"metrics": ":8080", "health": ":9440", "storage": ":9090", "path": "/data",
+		"lease": 35 * time.Second, "renew": 30 * time.Second, "retry": 5 * time.Second, "jitter": 5,
+		"min": 750 * time.Millisecond, "max": 15 * time.Minute, "dependency": 30 * time.Second, "namespace": "flux-system",
+		"all": true, "configs": "reconcile.fluxcd.io/watch=Enabled", "records": 2, "controllers": []string{"all"},
+	}
+
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	if _, err := controllers.Select(c.controllers); err != nil {
+		t.Errorf("default controllers: %v", err)
+	}
+}
+
+func TestBadArgumentsAreNamed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		arg, want string
+	}{
+		"Unknown":  {"--no-such-flag", "no-such-flag"},
+		"Rest":     {"argument", `"argument"`},
+		"Jitter":   {"--interval-jitter-percentage=100", "--interval-jitter-percentage"},
+		"Level":    {"--log-level=loud", "--log-level"},
+		"Encoding": {"--log-encoding=xml", "--log-encoding"},
+		"Delay":    {"--max-retry-delay=1ms", "--max-retry-delay"},
+		"SSA":      {"--concurrent-ssa=0", "--concurrent-ssa"},
+		"Selector": {"--watch-label-selector=a in", "--watch-label-selector"},
+		"Records":  {"--artifact-retention-records=0", "--artifact-retention-records"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse([]string{tc.arg}, none)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got error %v, want one that names %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	c, err := parse(nil, func(key string) string {
+		return map[string]string{
+			"RUNTIME_NAMESPACE": "gitops", "HOSTNAME": "pod-1", "STORAGE_PATH": "/elsewhere", "EVENTS_ADDR": "http://events/",
+		}[key]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	got := []string{c.namespace, c.hostname, c.storagePath, c.eventsAddr}
+	if diff := cmp.Diff([]string{"gitops", "pod-1", "/elsewhere", "http://events/"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestUnusedFlagsAreTold(t *testing.T) {
+	c, err := parse([]string{"--concurrent=3", "--kube-api-qps=100", "--insecure-kubeconfig-tls"}, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if diff := cmp.Diff([]string{"kube-api-qps", "insecure-kubeconfig-tls"}, c.unused); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
