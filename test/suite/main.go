@@ -28,7 +28,7 @@ var errFailed = errors.New("tests failed")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Getenv("WEIR_CACHE"))
+	err := run(ctx, os.Args[1:])
 	stop()
 
 	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, flag.ErrHelp) {
@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, cache string) error {
+func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("suite", flag.ContinueOnError)
 	race := f.Bool("race", false, "detect data races, where no cluster with a node is needed; takes a C compiler")
 	timeout := f.Duration("timeout", phaseTimeout, "for each package")
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, cache string) error {
 		return err
 	}
 
-	if err := prepare(ctx, packages, cache); err != nil {
+	if err := prepare(ctx, packages); err != nil {
 		return err
 	}
 
@@ -98,14 +98,14 @@ func list(ctx context.Context, patterns []string) ([]testPackage, error) {
 	return packages, nil
 }
 
-// prepare builds the programs of the test cluster, if a package needs one.
-func prepare(ctx context.Context, packages []testPackage, cache string) error {
+// prepare builds the programs of the test cluster into the cache where tests look for them, if a package needs one.
+func prepare(ctx context.Context, packages []testPackage) error {
 	need := needs(packages)
 	if need == nothing {
 		return nil
 	}
 
-	if _, err := cluster.Build(ctx, cache, need == node && cluster.NodeSupport() == nil, os.Stderr); err != nil {
+	if _, err := cluster.Build(ctx, "", need == node && cluster.NodeSupport() == nil, os.Stderr); err != nil {
 		return fmt.Errorf("build the test cluster: %w", err)
 	}
 
