@@ -103,7 +103,7 @@ func hash(name string, algorithm digest.Algorithm) (digest.Digest, error) {
 	if err != nil {
 		return "", fmt.Errorf("open artifact: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 
 	sum := algorithm.Digester()
 	if _, err := io.Copy(sum.Hash(), f); err != nil {

@@ -42,9 +42,9 @@ func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (
 
 // temporary tells whether another attempt may succeed.
 func temporary(ctx context.Context, err error) bool {
-	trouble := (*transferError)(nil)
+	_, trouble := errors.AsType[*transferError](err)
 
-	return ctx.Err() == nil && errors.As(err, &trouble)
+	return ctx.Err() == nil && trouble
 }
 
 // transferError says that an artifact did not come through, which says nothing about the artifact.
@@ -61,7 +61,7 @@ func (t *Trees) into(ctx context.Context, dir string, d digest.Digest, a *meta.A
 	if t.options.Store != nil {
 		f, err := t.options.Store.Open(d)
 		if err == nil {
-			defer f.Close()
+			defer f.Close() //nolint:errcheck // it was only read
 
 			return t.untar(ctx, f, dir, d)
 		}
@@ -134,7 +134,7 @@ func (t *Trees) untar(ctx context.Context, r io.Reader, dir string, d digest.Dig
 	limits.Ratio = math.MaxInt64
 
 	got, err := ingest.Untar(ctx, in, dir, limits)
-	if over := (*ingest.LimitError)(nil); errors.As(err, &over) || ctx.Err() != nil {
+	if _, over := errors.AsType[*ingest.LimitError](err); over || ctx.Err() != nil {
 		return 0, fmt.Errorf("unpack artifact: %w", err)
 	}
 

@@ -120,7 +120,7 @@ func (s *Store) superseded(owner Owner, current *meta.Artifact) ([]dated, error)
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
-	defer dir.Close()
+	defer dir.Close() //nolint:errcheck // it was only read
 
 	// An empty directory is an error of its own.
 	files, err := dir.ReadDir(maxCollect)
@@ -223,7 +223,7 @@ func (s *Store) sweep() error {
 
 		info, err := e.Info()
 		if err == nil && names(info) == 1 {
-			err = os.Remove(name)
+			err = os.Remove(name) //nolint:gosec // the directory is the store's alone
 		}
 
 		return err

@@ -31,7 +31,7 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 
 		return
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {

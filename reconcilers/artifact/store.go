@@ -149,75 +149,6 @@ func (s *Store) Put(ctx context.Context, at Location, revision string, content C
 	return s.Link(at, revision, d)
 }
 
-// Add stores what content writes without a location, for several owners that will Link it. Without one, it goes with the call
-// of release.
-func (s *Store) Add(ctx context.Context, content Content) (d digest.Digest, release func(), err error) {
-	// The directory is made again if somebody cleared the storage.
-	dir := filepath.Join(s.options.Root, tempDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, fmt.Errorf("make directory: %w", err)
-	}
-
-	temp, err := os.CreateTemp(dir, "put-*")
-	if err != nil {
-		return "", nil, fmt.Errorf("make temporary file: %w", err)
-	}
-
-	defer os.Remove(temp.Name()) // if it is still there
-
-	sum := s.options.Algorithm.Digester()
-
-	err = content(&contextWriter{ctx: ctx, w: io.MultiWriter(temp, sum.Hash())})
-	if e := temp.Close(); err == nil && e != nil {
-		err = fmt.Errorf("close temporary file: %w", e)
-	}
-
-	if err != nil {
-		return "", nil, err
-	}
-
-	if err := s.adopt(temp.Name(), sum.Digest()); err != nil {
-		return "", nil, err
-	}
-
-	return sum.Digest(), sync.OnceFunc(func() { s.unpin(sum.Digest()) }), nil
-}
-
-// adopt makes a finished file the content of the digest, unless there is one already, and pins it.
-func (s *Store) adopt(file string, d digest.Digest) error {
-	s.write.Lock()
-	defer s.write.Unlock()
-
-	blob := s.blob(d)
-	if s.check(blob, d) != nil {
-		if err := os.MkdirAll(filepath.Dir(blob), 0o700); err != nil {
-			return fmt.Errorf("make directory: %w", err)
-		}
-
-		if err := os.Rename(file, blob); err != nil {
-			return fmt.Errorf("store content: %w", err)
-		}
-
-		if err := s.trust(blob, d); err != nil {
-			return fmt.Errorf("store content: %w", err)
-		}
-	}
-
-	s.pins[d]++
-
-	return nil
-}
-
-func (s *Store) unpin(d digest.Digest) {
-	s.write.Lock()
-	defer s.write.Unlock()
-
-	if s.pins[d]--; s.pins[d] == 0 {
-		delete(s.pins, d)
-		s.reap(d)
-	}
-}
-
 // Link returns an artifact at the location of content that is stored already, without reading or writing any. It fails with
 // ErrNotFound if the content is not there any more.
 func (s *Store) Link(at Location, revision string, d digest.Digest) (*meta.Artifact, error) {
@@ -284,7 +215,7 @@ func (s *Store) replace(blob string, info fs.FileInfo, target string) error {
 		}
 	}
 
-	defer os.Remove(temp) // if it is still there
+	defer os.Remove(temp) //nolint:errcheck // it is usually gone
 
 	if err := os.Rename(temp, target); err != nil {
 		return fmt.Errorf("link content: %w", err)
@@ -298,7 +229,7 @@ func copyFile(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer in.Close() //nolint:errcheck // it was only read
 
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -346,16 +277,6 @@ func (s *Store) remember(at Location, l link) {
 	s.links[at.Path()] = l
 }
 
-// index makes content known by its digest. Without that, it is stored again when it comes again.
-func (s *Store) index(at Location, d digest.Digest) {
-	s.write.Lock()
-	defer s.write.Unlock()
-
-	if err := os.MkdirAll(filepath.Dir(s.blob(d)), 0o700); err == nil {
-		_ = os.Link(s.file(at.Path()), s.blob(d))
-	}
-}
-
 // Relocate gives the artifact the URL under which it is served now. It tells whether that changed anything.
 func (s *Store) Relocate(a *meta.Artifact) bool {
 	url := s.URL(a.Path)
@@ -365,41 +286,8 @@ func (s *Store) Relocate(a *meta.Artifact) bool {
 	return changed
 }
 
-// Open returns the content of the digest, or ErrNotFound. The content is not checked.
-func (s *Store) Open(d digest.Digest) (*os.File, error) {
-	if err := d.Validate(); err != nil {
-		return nil, fmt.Errorf("digest %q: %w", d, err)
-	}
-
-	f, err := os.Open(s.blob(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("content of digest %s: %w", d, ErrNotFound)
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("open content: %w", err)
-	}
-
-	return f, nil
-}
-
 func (s *Store) file(p string) string { return filepath.Join(s.options.Root, filepath.FromSlash(p)) }
 
 func (s *Store) blob(d digest.Digest) string {
 	return s.file(path.Join(blobsDir, d.Algorithm().String(), d.Encoded()))
-}
-
-// contextWriter fails once its context has ended.
-type contextWriter struct {
-	ctx context.Context //nolint:containedctx // it lives as long as the call that was given the context
-	w   io.Writer
-}
-
-// Write implements io.Writer.
-func (c *contextWriter) Write(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-
-	return c.w.Write(p)
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -352,99 +350,6 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func TestCollect(t *testing.T) {
-	type step struct {
-		file string
-		wait time.Duration // before
-	}
-
-	cases := map[string]struct {
-		reason string
-		steps  []step
-		wait   time.Duration
-		want   []string
-	}{
-		"KeepsTwo": {
-			reason: "A superseded artifact stays for those who are on their way to it.",
-			steps:  []step{{file: "a"}, {"b", time.Second}},
-		},
-		"TooMany": {
-			reason: "The oldest of too many goes.",
-			steps:  []step{{file: "a"}, {"b", time.Second}, {"c", time.Second}},
-			want:   []string{"a"},
-		},
-		"TooOld": {
-			reason: "What is superseded goes when it is old, but not the current one.",
-			steps:  []step{{file: "a"}, {"b", time.Second}},
-			wait:   2 * time.Minute,
-			want:   []string{"a"},
-		},
-	}
-
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			root, now := t.TempDir(), newClock()
-			s := newStore(t, artifact.StoreOptions{Root: root, Now: now.Now})
-
-			var current *meta.Artifact
-			for _, step := range tc.steps {
-				now.Add(step.wait)
-				current = put(t, s, at("one", step.file), step.file)
-			}
-
-			other := put(t, s, at("two", "a"), "a")
-			now.Add(tc.wait)
-
-			var want []string
-			for _, f := range tc.want {
-				want = append(want, "gitrepository/apps/one/"+f)
-			}
-
-			got, err := s.Collect(at("one", "").Owner, current)
-			if err != nil {
-				t.Fatal(err)
-			}
-
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
-			}
-
-			for _, a := range []*meta.Artifact{current, other} {
-				if err := s.Verify(a); err != nil {
-					t.Errorf("%s: %v", a.Path, err)
-				}
-			}
-		})
-	}
-}
-
-func TestCollectNothing(t *testing.T) {
-	s := newStore(t, artifact.StoreOptions{})
-
-	if got, err := s.Collect(at("one", "").Owner, nil); err != nil || len(got) != 0 {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// The age of an artifact is that of its path, not that of a content which was there before.
-func TestCollectLinkedContent(t *testing.T) {
-	now := newClock()
-	s := newStore(t, artifact.StoreOptions{Now: now.Now})
-
-	old := put(t, s, at("one", "a"), "content")
-	now.Add(time.Hour)
-
-	if _, err := s.Link(at("two", "a"), "r", digest.Digest(old.Digest)); err != nil {
-		t.Fatal(err)
-	}
-
-	current := put(t, s, at("two", "b"), "other")
-
-	if got, err := s.Collect(at("two", "").Owner, current); err != nil || len(got) != 0 {
-		t.Errorf("removed %q, %v", got, err)
-	}
-}
-
 func TestRestartSweepsContentWithoutPath(t *testing.T) {
 	root := t.TempDir()
 	s := newStore(t, artifact.StoreOptions{Root: root})
@@ -522,71 +427,6 @@ func TestTarballIsDeterministic(t *testing.T) {
 	short := s.Tarball(func(tar *artifact.Tar) error { return tar.File("a", false, 5, strings.NewReader("a")) })
 	if err := short(io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("unexpected error: %v", err)
-	}
-}
-
-func TestHandler(t *testing.T) {
-	s := newStore(t, artifact.StoreOptions{})
-	a := put(t, s, at("one", "a.tar.gz"), "content")
-	tag := `"` + a.Digest + `"`
-
-	server := httptest.NewServer(s.Handler())
-	t.Cleanup(server.Close)
-
-	cases := map[string]struct {
-		reason string
-		method string
-		path   string
-		header http.Header
-		status int
-		body   string
-		tag    string
-	}{
-		"Get": {reason: "The file is served.", path: a.Path, status: 200, body: "content", tag: tag},
-		"Unchanged": {
-			reason: "What the client has is not sent again.",
-			path:   a.Path, header: http.Header{"If-None-Match": {tag}}, status: 304, tag: tag,
-		},
-		"Range": {
-			reason: "A download may be resumed.",
-			path:   a.Path, header: http.Header{"Range": {"bytes=3-"}, "If-Range": {tag}}, status: 206, body: "tent", tag: tag,
-		},
-		"Missing":   {reason: "What is not there is not found.", path: "gitrepository/apps/one/b", status: 404},
-		"Directory": {reason: "There are no listings.", path: "gitrepository/apps/one/", status: 404},
-		"Root":      {reason: "There are no listings.", path: "", status: 404},
-		"Contents":  {reason: "The store's own files are not served.", path: ".blobs/sha256/x/y", status: 404},
-		"Climbing":  {reason: "Nothing else is served.", path: "gitrepository/apps/one/..%2f..%2fx", status: 404},
-		"Post":      {reason: "Nothing is taken.", method: http.MethodPost, path: a.Path, status: 405},
-	}
-
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tc.method, server.URL+"/"+tc.path, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-
-			req.Header = tc.header
-
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-
-			body, err := io.ReadAll(resp.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-
-			if resp.StatusCode != tc.status || resp.Header.Get("ETag") != tc.tag {
-				t.Errorf("%s\nstatus %d, tag %q", tc.reason, resp.StatusCode, resp.Header.Get("ETag"))
-			}
-
-			if tc.status < 300 && string(body) != tc.body {
-				t.Errorf("%s\nbody %q", tc.reason, body)
-			}
-		})
 	}
 }
 

@@ -332,7 +332,11 @@ func TestOpenGivesUp(t *testing.T) {
 	}
 
 	cancelSecond()
-	<-results
+
+	if err := <-results; !errors.Is(err, context.Canceled) {
+		t.Errorf("unexpected error: %v", err)
+	}
+
 	<-stopped
 
 	// Whoever comes next begins anew.

@@ -77,7 +77,7 @@ func (x *patch) apply(size int64) error {
 		}
 	}
 
-	if _, err := x.delta.ReadByte(); err != io.EOF { //nolint:errorlint // an io.Reader returns io.EOF itself
+	if _, err := x.delta.ReadByte(); err != io.EOF {
 		return fmt.Errorf("%w: the delta makes more than it says", errMalformed)
 	}
 

@@ -218,8 +218,7 @@ func Redact(raw string) string {
 
 // RedactError returns the error without the URL that net/http and net/url put into theirs, which may hold a secret.
 func RedactError(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
 	}
 

@@ -99,7 +99,7 @@ func TestClientRefusesDowngrade(t *testing.T) {
 	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
 	t.Cleanup(secure.Close)
 
-	tls := secure.Client().Transport.(*http.Transport).TLSClientConfig //nolint:forcetypeassert // documented by httptest
+	tls := secure.Client().Transport.(*http.Transport).TLSClientConfig
 	client := ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{TLS: tls}), nil)
 
 	resp, err := client.Do(request(t, secure.URL))

@@ -101,7 +101,7 @@ func ReadPack(ctx context.Context, r io.Reader, dir string, commit plumbing.Hash
 	}
 
 	err = p.read(ctx, r)
-	if over := (*LimitError)(nil); errors.As(err, &over) && over.OfFile() {
+	if over, ok := errors.AsType[*LimitError](err); ok && over.OfFile() {
 		// The first one that is missing is the likeliest to come next.
 		_ = p.resolve(ctx) // as far as it goes: the end of the pack is missing
 		over.Names = p.Missing(ctx, commit)

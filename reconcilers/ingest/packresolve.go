@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/klauspost/compress/zlib"
@@ -155,8 +156,8 @@ func (p *Pack) content(ctx context.Context, i int32) (*content, error) {
 		p.cache.put(i, c)
 	}
 
-	for n := len(chain) - 1; n >= 0; n-- {
-		next, err := p.apply(ctx, chain[n], c)
+	for _, delta := range slices.Backward(chain) {
+		next, err := p.apply(ctx, delta, c)
 		c.release()
 
 		if err != nil {
@@ -164,7 +165,7 @@ func (p *Pack) content(ctx context.Context, i int32) (*content, error) {
 		}
 
 		c = next
-		p.cache.put(chain[n], c)
+		p.cache.put(delta, c)
 	}
 
 	return c, nil

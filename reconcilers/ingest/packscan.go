@@ -163,9 +163,9 @@ func (s *packScan) readBase(e *packEntry) error {
 		e.kind = plumbing.InvalidObject
 
 		return nil
+	default:
+		return fmt.Errorf("%w: unknown type of object", errMalformed)
 	}
-
-	return fmt.Errorf("%w: unknown type of object", errMalformed)
 }
 
 // check holds the size of an object against the limits. While the type of a delta is not known, it may be a file.

@@ -216,6 +216,7 @@ func (w *walk) leaf(ctx context.Context, e object.TreeEntry, name string, elemen
 		return nil
 	case filemode.Symlink:
 		return w.symlink(ctx, e.Hash, name)
+	default:
 	}
 
 	size, err := w.pack.Size(e.Hash)

@@ -36,7 +36,7 @@ func Untar(ctx context.Context, r io.Reader, dir string, l Limits) (Unpacked, er
 	if err != nil {
 		return Unpacked{}, fmt.Errorf("open root: %w", err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // it was only read
 
 	l = l.orDefaults()
 	u := &untar{root: root, meter: meter{limits: l}, dirs: map[string]bool{".": true}, buffer: make([]byte, 64<<10)}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/cgi"
+	"net/http/cgi" //nolint:gosec // Httpoxy is long fixed
 	"path/filepath"
 	"strings"
 	"sync"

@@ -214,7 +214,7 @@ func (s *SSH) connection(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // the client may be gone
 
 	go ssh.DiscardRequests(requests)
 
@@ -239,7 +239,7 @@ func (s *SSH) connection(conn net.Conn) {
 
 // session runs the command that the client asks for.
 func (s *SSH) session(channel ssh.Channel, requests <-chan *ssh.Request) {
-	defer channel.Close()
+	defer channel.Close() //nolint:errcheck // the client may be gone
 
 	for req := range requests {
 		var command struct{ Line string }
@@ -286,7 +286,7 @@ func (s *SSH) exec(channel ssh.Channel, line string) uint32 {
 	}
 
 	go func() {
-		defer stdin.Close()
+		defer stdin.Close() //nolint:errcheck // git may be gone
 
 		_, _ = io.Copy(stdin, &requestReader{r: channel, asked: func() { s.counter.uploadPack.Add(1) }})
 	}()

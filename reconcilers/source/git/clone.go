@@ -87,8 +87,8 @@ func (m *remote) shallow(ctx context.Context, l *listing, want plumbing.Hash) (*
 	pack, err := m.fetch(ctx, l, q, want)
 
 	// Which file is too large cannot always be told from the beginning of a pack. A server that leaves large files out tells.
-	over := (*ingest.LimitError)(nil)
-	if !errors.As(err, &over) || !over.OfFile() || len(over.Names) == 1 || !l.filters() {
+	over, ok := errors.AsType[*ingest.LimitError](err)
+	if !ok || !over.OfFile() || len(over.Names) == 1 || !l.filters() {
 		return pack, err
 	}
 

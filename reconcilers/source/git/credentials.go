@@ -126,7 +126,7 @@ func (c credentials) signer() (ssh.Signer, error) {
 
 	// A key without a passphrase is taken, although one is given.
 	s, err := ssh.ParsePrivateKey(c.identity)
-	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
+	if _, missing := errors.AsType[*ssh.PassphraseMissingError](err); missing {
 		if len(c.passphrase) > 0 {
 			return nil, fmt.Errorf("invalid 'ssh' auth option: '%s' does not decrypt '%s'", keyPassword, keyIdentity)
 		}

@@ -97,7 +97,7 @@ func (f *flights[K, V]) enter(ctx context.Context, key K, since time.Time,
 		}
 	}
 
-	ctx, fl.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx, fl.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // fly calls it, and leave
 	go f.fly(ctx, fl, before, run)
 
 	return fl

@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -177,12 +178,11 @@ func (w *world) files(t *testing.T, a *meta.Artifact) []string {
 		t.Fatal("there is no artifact")
 	}
 
-	f, err := os.Open(filepath.Join(w.root, a.Path))
+	raw, err := os.ReadFile(filepath.Join(w.root, a.Path))
 	check(t, err)
-	defer f.Close()
 
 	dir := t.TempDir()
-	_, err = ingest.Untar(t.Context(), f, dir, ingest.Limits{})
+	_, err = ingest.Untar(t.Context(), bytes.NewReader(raw), dir, ingest.Limits{})
 	check(t, err)
 
 	var got []string
@@ -252,11 +252,10 @@ func (w *world) entries(t *testing.T, a *meta.Artifact) []string {
 		t.Fatal("there is no artifact")
 	}
 
-	f, err := os.Open(filepath.Join(w.root, a.Path))
+	raw, err := os.ReadFile(filepath.Join(w.root, a.Path))
 	check(t, err)
-	defer f.Close()
 
-	zip, err := gzip.NewReader(f)
+	zip, err := gzip.NewReader(bytes.NewReader(raw))
 	check(t, err)
 
 	var names []string

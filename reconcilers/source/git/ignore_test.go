@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,9 +17,7 @@ func TestIgnore(t *testing.T) {
 	}
 	with := func(path, text string) map[string]string {
 		files := map[string]string{path: text}
-		for k, v := range all {
-			files[k] = v
-		}
+		maps.Copy(files, all)
 
 		return files
 	}

@@ -165,7 +165,7 @@ func (r *Remotes) sshKeys(f fingerprint, c credentials) (sshKeys, error) {
 		return k, nil
 	}
 
-	k, err := c.sshKeys()
+	k, err := c.sshKeys(r.options.Dir)
 	if err != nil {
 		return sshKeys{}, err
 	}

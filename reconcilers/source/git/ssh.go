@@ -31,8 +31,8 @@ type sshKeys struct {
 	known  *knownhosts.HostKeyDB
 }
 
-func (c credentials) sshKeys() (sshKeys, error) {
-	known, err := parseKnownHosts(c.knownHosts)
+func (c credentials) sshKeys(dir string) (sshKeys, error) {
+	known, err := parseKnownHosts(dir, c.knownHosts)
 	if err != nil {
 		return sshKeys{}, err
 	}
@@ -65,14 +65,14 @@ func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, user string, k 
 	return t
 }
 
-// parseKnownHosts reads the host keys that may be trusted. The library wants a file.
-func parseKnownHosts(content []byte) (*knownhosts.HostKeyDB, error) {
-	f, err := os.CreateTemp("", "known-hosts-*")
+// parseKnownHosts reads the host keys that may be trusted. The library wants a file, which is in the directory for a while.
+func parseKnownHosts(dir string, content []byte) (*knownhosts.HostKeyDB, error) {
+	f, err := os.CreateTemp(dir, "known-hosts-*")
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", err)
 	}
 
-	defer os.Remove(f.Name())
+	defer os.Remove(f.Name()) //nolint:errcheck // it holds no secret
 
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -108,7 +108,7 @@ func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
 	s := &sshSession{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 
 	if err := s.start(t); err != nil {
-		s.Close()
+		_ = s.Close()
 
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (t *sshTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer s.Close() //nolint:errcheck // it never fails
 
 	adv, err := s.advertised()
 	if err != nil {

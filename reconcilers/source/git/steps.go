@@ -278,12 +278,12 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 		return err
 	})
 
-	refused := (*ingest.RefusedError)(nil)
+	_, refused := errors.AsType[*ingest.RefusedError](err)
 
 	switch {
 	case errors.Is(err, ingest.ErrNoDirectory):
 		return engine.Fail(meta.GitOperationFailedReason, fmt.Errorf("failed to sparse checkout directories : %w", err))
-	case errors.As(err, &refused):
+	case refused:
 		return fmt.Errorf("failed to archive commit: %w; ignore rules can leave it out", err)
 	case err != nil:
 		return fmt.Errorf("failed to archive commit: %w", err)
