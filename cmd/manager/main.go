@@ -28,7 +28,7 @@ import (
 )
 
 // version of the build, set by the linker.
-var version = "v0.0.0-dev" //nolint:gochecknoglobals // the linker sets it
+var version = "v0.0.0-dev"
 
 func main() {
 	err := run(os.Args[1:])
@@ -80,7 +80,7 @@ func run(args []string) error {
 }
 
 // options turns the command line into those of the process.
-func (c config) options() (controllers.Options, error) {
+func (c *config) options() (controllers.Options, error) {
 	components, err := controllers.Select(c.controllers)
 	if err != nil {
 		return controllers.Options{}, fmt.Errorf("--controllers: %w", err)
@@ -121,7 +121,7 @@ func (c config) options() (controllers.Options, error) {
 }
 
 // kubernetes finds the cluster: the kubeconfig of the flag, else KUBECONFIG, the pod, or the user's default.
-func (c config) kubernetes() (*rest.Config, error) {
+func (c *config) kubernetes() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
 

@@ -70,7 +70,7 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 		return s, fmt.Errorf("-layout: %q is neither plain nor kustomize", form)
 	}
 
-	for _, c := range strings.Split(counts, ",") {
+	for c := range strings.SplitSeq(counts, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(c))
 		if err != nil || n < 1 {
 			return s, fmt.Errorf("-n: %q is no number of Kustomizations", c)
@@ -126,7 +126,7 @@ func measure(ctx context.Context, s settings, n int, report *report) (err error)
 			continue
 		}
 
-		progress("%d Kustomizations: %s", n, part.name)
+		progressf("%d Kustomizations: %s", n, part.name)
 
 		before, err := st.snapshot(ctx)
 		if err != nil {
@@ -150,6 +150,6 @@ func measure(ctx context.Context, s settings, n int, report *report) (err error)
 	return nil
 }
 
-func progress(format string, args ...any) {
+func progressf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }

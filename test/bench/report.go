@@ -62,7 +62,7 @@ func (r *report) add(n int, part string, f figures, u usage) {
 		}
 
 		if err != nil {
-			progress("BENCH_OUT: %v", err)
+			progressf("BENCH_OUT: %v", err)
 		}
 	}
 }

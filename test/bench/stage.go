@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,7 +152,7 @@ func (s *stage) close(keep bool) error {
 	}
 
 	if keep {
-		progress("logs are in %s", s.dir)
+		progressf("logs are in %s", s.dir)
 	} else if s.dir != "" {
 		errs = append(errs, os.RemoveAll(s.dir))
 	}
@@ -163,7 +164,9 @@ func (s *stage) close(keep bool) error {
 type managerProcess struct {
 	cmd     *exec.Cmd
 	metrics string
-	ended   chan error
+	client  *http.Client
+	ended   chan struct{} // closed when it has ended, with err
+	err     error
 }
 
 func startManager(ctx context.Context, s *stage) (*managerProcess, error) {
@@ -192,9 +195,9 @@ func startManager(ctx context.Context, s *stage) (*managerProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make log: %w", err)
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the process writes to a copy of it
 
-	m := &managerProcess{metrics: addrs[0], ended: make(chan error, 1)}
+	m := &managerProcess{metrics: addrs[0], client: &http.Client{Timeout: time.Minute}, ended: make(chan struct{})}
 	m.cmd = exec.Command(binary, "--controllers=source,kustomize", "--kubeconfig="+s.cluster.Kubeconfig(), //nolint:gosec,noctx // our own program; it ends with stop
 		"--metrics-addr="+addrs[0], "--health-addr=0", "--storage-path="+filepath.Join(s.dir, "storage"),
 		"--storage-addr="+addrs[1], "--storage-adv-addr="+addrs[1])
@@ -204,7 +207,10 @@ func startManager(ctx context.Context, s *stage) (*managerProcess, error) {
 		return nil, fmt.Errorf("start manager: %w", err)
 	}
 
-	go func() { m.ended <- m.cmd.Wait() }()
+	go func() {
+		m.err = m.cmd.Wait()
+		close(m.ended)
+	}()
 
 	return m, m.await(ctx)
 }
@@ -223,10 +229,8 @@ func (m *managerProcess) await(ctx context.Context) error {
 		}
 
 		select {
-		case err := <-m.ended:
-			m.ended <- err
-
-			return fmt.Errorf("manager ended, see its log: %w", err)
+		case <-m.ended:
+			return fmt.Errorf("manager ended, see its log: %w", m.err)
 		case <-ctx.Done():
 			return fmt.Errorf("manager did not come up: %w", ctx.Err())
 		case <-tick.C:
@@ -259,7 +263,7 @@ func (s *stage) profile(ctx context.Context, part string) {
 
 	body, err := s.manager.get(ctx, "/debug/pprof/heap")
 	if err != nil {
-		progress("profile: %v", err)
+		progressf("profile: %v", err)
 
 		return
 	}
@@ -274,7 +278,7 @@ func (s *stage) profile(ctx context.Context, part string) {
 	}
 
 	if err != nil {
-		progress("profile: %v", err)
+		progressf("profile: %v", err)
 	}
 }
 

@@ -112,7 +112,7 @@ func (m *managerProcess) get(ctx context.Context, path string) (io.ReadCloser, e
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := m.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("get %s of the manager: %w", path, err)
 	}
