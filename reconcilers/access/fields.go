@@ -13,57 +13,52 @@ var errJSON = errors.New("not the expected JSON")
 // without quotes and with their escapes, values whole. It goes as deep as it must to find the end of a value and
 // decodes nothing, which makes it the cheap way to pick a few fields out of a large object. Values are not validated.
 func EachField(raw []byte, fn func(key, value []byte) error) error {
-	i := space(raw, 0)
-	if i >= len(raw) || raw[i] != '{' {
-		return fmt.Errorf("no object at byte %d: %w", i, errJSON)
-	}
-	for i = space(raw, i+1); i < len(raw) && raw[i] != '}'; {
-		end := value(raw, i)
-		if end < 0 || raw[i] != '"' {
-			return fmt.Errorf("no key at byte %d: %w", i, errJSON)
+	return entries(raw, '{', '}', func(i int) (int, error) {
+		colon := value(raw, i)
+		if colon < 0 || raw[i] != '"' {
+			return i, fmt.Errorf("no key at byte %d: %w", i, errJSON)
 		}
-		key := raw[i+1 : end-1]
-		if i = space(raw, end); i >= len(raw) || raw[i] != ':' {
-			return fmt.Errorf("no colon at byte %d: %w", i, errJSON)
+		key := raw[i+1 : colon-1]
+		if colon = space(raw, colon); colon >= len(raw) || raw[colon] != ':' {
+			return i, fmt.Errorf("no colon at byte %d: %w", colon, errJSON)
 		}
-		i = space(raw, i+1)
-		if end = value(raw, i); end < 0 {
-			return fmt.Errorf("no value at byte %d: %w", i, errJSON)
+		start := space(raw, colon+1)
+		end := value(raw, start)
+		if end < 0 {
+			return i, fmt.Errorf("no value at byte %d: %w", start, errJSON)
 		}
-		if err := fn(key, raw[i:end]); err != nil {
-			return err
-		}
-		if i = comma(raw, end); i < 0 {
-			break
-		}
-	}
-	return closed(raw, i)
+		return end, fn(key, raw[start:end])
+	})
 }
 
 // EachElement calls fn with each element of a JSON array, as EachField does with the fields of an object.
 func EachElement(raw []byte, fn func(value []byte) error) error {
-	i := space(raw, 0)
-	if i >= len(raw) || raw[i] != '[' {
-		return fmt.Errorf("no array at byte %d: %w", i, errJSON)
-	}
-	for i = space(raw, i+1); i < len(raw) && raw[i] != ']'; {
+	return entries(raw, '[', ']', func(i int) (int, error) {
 		end := value(raw, i)
 		if end < 0 {
-			return fmt.Errorf("no value at byte %d: %w", i, errJSON)
+			return i, fmt.Errorf("no value at byte %d: %w", i, errJSON)
 		}
-		if err := fn(raw[i:end]); err != nil {
+		return end, fn(raw[i:end])
+	})
+}
+
+// entries calls each with where an entry begins, which returns where it ends.
+func entries(raw []byte, first, last byte, each func(i int) (int, error)) error {
+	i := space(raw, 0)
+	if i >= len(raw) || raw[i] != first {
+		return fmt.Errorf("no %q at byte %d: %w", first, i, errJSON)
+	}
+	for i = space(raw, i+1); i < len(raw) && raw[i] != last; {
+		end, err := each(i)
+		if err != nil {
 			return err
 		}
 		if i = comma(raw, end); i < 0 {
 			break
 		}
 	}
-	return closed(raw, i)
-}
-
-func closed(raw []byte, i int) error {
 	if i < 0 || i >= len(raw) {
-		return fmt.Errorf("no end: %w", errJSON)
+		return fmt.Errorf("no %q at the end: %w", last, errJSON)
 	}
 	return nil
 }

@@ -82,6 +82,15 @@ func (a *Applier) failed(l *ledger, id access.ID) {
 	delete(l.records, id)
 }
 
+// confirmed notes that the object was found to be as it was applied, whatever an event has said before.
+func (a *Applier) confirmed(l *ledger, id access.ID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := l.records[id]; r != nil {
+		r.dirty = ""
+	}
+}
+
 // applied notes that the object is as desired, as of the live state. If others have changed it since, that is noticed
 // now.
 func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {

@@ -25,6 +25,10 @@ type run struct {
 	order   order
 	tasks   []*task // in the order of application
 	refused Errors  // objects that are no tasks, since they cannot be applied at all
+
+	suspects int  // tasks that the plan suspects
+	granting bool // a cluster role of the set is still to be written
+	granted  bool // one was written
 }
 
 func (a *Applier) plan(l *ledger, c *access.Client, owner Owner, objects []desired, refused Errors, o Options) *run {
@@ -67,7 +71,10 @@ func (r *run) execute(ctx context.Context) error {
 func (r *run) settleOthers() {
 	for _, k := range r.tasks {
 		switch k.verdict {
-		case clean, slow:
+		case clean:
+			r.confirmed(r.ledger, k.ID)
+			k.conclude(Unchanged)
+		case slow:
 			k.conclude(Unchanged)
 		case skip:
 			k.conclude(Skipped)
@@ -75,6 +82,7 @@ func (r *run) settleOthers() {
 				r.skipped(r.ledger, k)
 			}
 		case suspect:
+			r.suspects++
 		}
 	}
 }
@@ -96,10 +104,12 @@ func (r *run) tryAll(ctx context.Context) error {
 
 func (r *run) tryRound(ctx context.Context, which func(*task) bool) Errors {
 	var round []*task
+	r.granting = false
 	for _, k := range r.tasks {
 		if which(k) {
 			round = append(round, k)
 		}
+		r.granting = r.granting || (k.Kind == "ClusterRole" && !k.settled)
 	}
 	return r.each(ctx, round, r.try)
 }
@@ -112,7 +122,7 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 	case r.mayRecreate(k, err):
 		k.recreate, k.try = true, false
 		return nil
-	case apierrors.IsForbidden(err) && r.grants(k):
+	case apierrors.IsForbidden(err) && r.granting && r.order.stage(k.ID) > foundations:
 		return nil // may be allowed by what the set is about to grant: tried again after that
 	default:
 		return &Error{ID: k.ID, Step: DryRun, Err: err}
@@ -156,13 +166,6 @@ func (r *run) same(k *task, answer *health.Live) bool {
 	return k.knowledge == health.Blind && rec != nil && rec.uid == answer.UID && rec.mark == after && rec.generation == answer.Generation
 }
 
-// grants tells whether the set is about to write a cluster role, in an earlier stage than the object.
-func (r *run) grants(k *task) bool {
-	return r.order.stage(k.ID) > foundations && slices.ContainsFunc(r.tasks, func(other *task) bool {
-		return other.Kind == "ClusterRole" && !other.settled
-	})
-}
-
 func (r *run) mayRecreate(k *task, err error) bool {
 	forced := r.options.Force || k.marks.force || (k.known && r.owner.liveMarks(&k.live).force)
 	return forced && !k.recreate && immutable(err)
@@ -185,10 +188,10 @@ func (r *run) send(ctx context.Context, k *task, dry bool) (*metav1.ObjectMeta, 
 	}
 }
 
-// comes tells whether the API server may soon serve the kind: its definition has just been established, which not all
-// of the server's parts notice at once.
+// comes tells whether what was refused may soon be possible: a definition has just been established, or a role written,
+// and not all parts of the API server notice at once.
 func (r *run) comes(k *task, err error) bool {
-	return apierrors.IsNotFound(err) && slices.ContainsFunc(k.after, func(id access.ID) bool { return isDefinition(id) })
+	return apierrors.IsForbidden(err) && r.granted || apierrors.IsNotFound(err) && slices.ContainsFunc(k.after, isDefinition)
 }
 
 func (r *run) sleep(ctx context.Context, d time.Duration) error {
@@ -215,6 +218,7 @@ func (r *run) writeStage(ctx context.Context, stage int) error {
 			return errs
 		}
 	}
+	r.granted = r.granted || slices.ContainsFunc(todo, func(k *task) bool { return k.Kind == "ClusterRole" })
 	return r.await(ctx, stage, todo)
 }
 

@@ -188,6 +188,47 @@ func TestImpersonation(t *testing.T) {
 	}
 }
 
+func TestRightsOfTheSameSet(t *testing.T) {
+	b := newBench(t)
+	b.create(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: NS-roles}
+rules: [{apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], verbs: [get, create, patch, escalate]}]
+`)
+	b.create(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: NS-roles}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NS-roles}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: NS}]
+`)
+	b.create(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: granted, namespace: NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NS-granted}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: NS}]
+`)
+	tenant := b.tenant("configmaps", "get")
+	set := b.objects(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: NS-granted}
+rules: [{apiGroups: [""], resources: [services], verbs: ["*"]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: NS}
+spec: {selector: {app: app}, ports: [{port: 80}]}
+`)
+	r, err := b.applier.Apply(b.ctx(), tenant, b.owner, set, apply.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "what the set grants, it may use", []string{"ClusterRole/NS-granted created", "Service/NS/app created"}, b.anonymous(lines(r.Changes)))
+}
+
 func TestTakeOver(t *testing.T) {
 	b := newBench(t)
 	// What kubectl apply leaves behind: one entry of its own, and a copy in an annotation.

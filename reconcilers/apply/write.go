@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -45,15 +46,11 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 	return r.takeOver(ctx, k, m)
 }
 
-// step tells a write that was refused as a dry run would have been, before anything of the set was written, from one
-// that was not. Both are reported in the words that people know.
+// step tells a write that was refused as a dry run would have been, with nothing of the set written, from one that was
+// not. Both are reported in the words that people know.
 func (r *run) step(k *task, err error) Step {
-	alone := k.tried == nil && !k.recreate && !slices.ContainsFunc(r.tasks, func(other *task) bool {
-		return other.settled && other.action != Unchanged && other.action != Skipped
-	})
-	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err) ||
-		apierrors.IsInternalError(err)
-	if alone && refused {
+	var answer apierrors.APIStatus
+	if r.suspects == 1 && k.tried == nil && !k.recreate && errors.As(err, &answer) {
 		return DryRun
 	}
 	return Write
@@ -113,7 +110,8 @@ func (r *run) unseen(ctx context.Context, k *task) error {
 	}
 }
 
-// each does something with all tasks in parallel and returns the errors in the order of the tasks.
+// each does something with all tasks in parallel and returns the errors in the order of the tasks. What is done to one
+// task must not look at the others.
 func (r *run) each(ctx context.Context, tasks []*task, fn func(context.Context, *task) *Error) Errors {
 	results := make([]*Error, len(tasks))
 	parallel(len(tasks), r.options.Concurrency, func(i int) { results[i] = fn(ctx, tasks[i]) })
