@@ -12,6 +12,9 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir
 lint_version = $(shell { cat tools/lint/go.mod tools/lint/go.sum; go version; } | git hash-object --stdin | cut -c1-16)
 golangci = $(cache)/tools/$(lint_version)/golangci-lint
 
+# The Go files that people write.
+sources = $$(git ls-files --cached --others --exclude-standard '*.go' ':!*zz_generated*')
+
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +27,7 @@ generate: ## Write what is derived from the API types: deepcopy methods and CRDs
 
 .PHONY: fmt
 fmt: ## Format the Go sources
-	gofmt -s -w .
+	gofmt -s -w $(sources)
 
 .PHONY: tidy
 tidy: ## Tidy the modules
@@ -40,7 +43,7 @@ lint: ## Run the linters (.golangci.yaml)
 
 .PHONY: verify
 verify: ## Check that nothing is left to format, tidy or generate
-	@unformatted=$$(gofmt -s -l .); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -s -l $(sources)); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	@go mod tidy -diff || { echo "make tidy would change go.mod or go.sum"; exit 1; }
 	@state() { find api config/crd -type f -exec cksum {} + | sort -k3; }; before=$$(state); $(MAKE) generate; \
 		diff <(echo "$$before") <(state) || { echo "make generate has changed the files above"; exit 1; }
