@@ -26,9 +26,9 @@ func File(r io.Reader) Content {
 // made: the same files in the same order give the same bytes.
 func (s *Store) Tarball(fill func(*Tar) error) Content {
 	return func(w io.Writer) error {
-		zip, ok := s.zips.Get().(*gzip.Writer)
-		if !ok {
-			zip = gzip.NewWriter(nil)
+		zip, err := s.zip()
+		if err != nil {
+			return err
 		}
 
 		zip.Reset(w)
@@ -49,6 +49,23 @@ func (s *Store) Tarball(fill func(*Tar) error) Content {
 
 		return nil
 	}
+}
+
+// compression is the level that takes half the time of the default one for a tenth more bytes.
+const compression = 2
+
+// zip returns a compressor, used before or new.
+func (s *Store) zip() (*gzip.Writer, error) {
+	if zip, ok := s.zips.Get().(*gzip.Writer); ok {
+		return zip, nil
+	}
+
+	zip, err := gzip.NewWriterLevel(nil, compression)
+	if err != nil {
+		return nil, fmt.Errorf("make compressor: %w", err)
+	}
+
+	return zip, nil
 }
 
 // Tar is an archive in the making.

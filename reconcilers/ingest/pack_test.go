@@ -25,7 +25,7 @@ func history(t *testing.T) *gitserver.Repository {
 	r := newRepository(t)
 	random := rand.New(rand.NewPCG(1, 2))
 
-	large := make([]byte, 6<<20) // larger than what is held in memory
+	large := make([]byte, 4<<20+1) // larger than what is held in memory
 	for i := range large {
 		large[i] = byte(random.UintN(256))
 	}
@@ -40,7 +40,7 @@ func history(t *testing.T) *gitserver.Repository {
 			"dir/small.txt":                small.String() + fmt.Sprintf("version %d\n", i),
 			fmt.Sprintf("dir/%d/a.txt", i): fmt.Sprint(i),
 		}}
-		if i%10 == 0 {
+		if i%15 == 0 {
 			copy(large[i*1000:], fmt.Sprintf("version %d", i))
 			c.Files["large.bin"] = string(large)
 		}
@@ -118,7 +118,7 @@ func TestReadPack(t *testing.T) {
 		"OffsetDeltas": {reason: "Bases of deltas may be given by offset.", args: []string{"--delta-base-offset"}},
 		"RefDeltas":    {reason: "Bases of deltas may be given by hash."},
 		"NoDeltas":     {reason: "Objects may be whole.", args: []string{"--depth=0"}},
-		"LongChains":   {reason: "Chains may be long.", args: []string{"--delta-base-offset", "--depth=500", "--window=50"}},
+		"LongChains":   {reason: "Chains may be long.", args: []string{"--delta-base-offset", "--depth=500", "--window=20"}},
 	}
 
 	for name, tc := range cases {

@@ -126,7 +126,8 @@ func (l *listing) request(q query) *packp.UploadRequest {
 	}
 
 	_ = offer(capability.Sideband64k) || offer(capability.Sideband)
-	_ = offer(capability.MultiACKDetailed) // for Azure DevOps, which answers to nobody without it
+	// Azure DevOps answers to nobody without it. We have nothing in common with the server, so there is nothing to acknowledge.
+	_ = offer(capability.MultiACKDetailed) || offer(capability.MultiACK)
 	_ = offer(capability.OFSDelta)
 	_ = offer(capability.NoProgress)
 	_ = offer(capability.Agent, capability.DefaultAgent())
