@@ -69,6 +69,9 @@ type Options struct {
 	Jitter            float64
 	FetchRetries      int
 
+	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the usual ones.
+	SSHKeyExchanges, SSHHostKeys []string
+
 	Storage StorageOptions
 }
 

@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	"net/http"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/source/git"
 )
 
@@ -15,5 +18,10 @@ func setupSources(p *Process) error {
 		return err
 	}
 
-	return add(p, git.Kind(git.Deps{Store: store, Secrets: p}), newWaker(), false, gitWorkers)
+	remotes := git.NewRemotes(git.RemotesOptions{
+		Proxy: http.ProxyFromEnvironment, Allow: ingest.RefuseLinkLocal,
+		SSHKeyExchanges: p.SSHKeyExchanges, SSHHostKeys: p.SSHHostKeys,
+	})
+
+	return add(p, git.Kind(git.Deps{Store: store, Secrets: p, Remotes: remotes}), newWaker(), false, gitWorkers)
 }

@@ -41,6 +41,8 @@ type config struct {
 	jitterPercentage  int
 	httpRetry         int
 	overrideManagers  []string
+	sshKeyExchanges   []string
+	sshHostKeys       []string
 	featureGates      map[string]string
 
 	storagePath, storageAddr, storageAdvAddr string
@@ -134,8 +136,11 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.minRetryDelay, "min-retry-delay", 750*time.Millisecond, "The first delay after a failure; it doubles with each failure.")
 	fs.DurationVar(&c.maxRetryDelay, "max-retry-delay", 15*time.Minute, "The longest delay after a failure.")
 	fs.IntVar(&c.jitterPercentage, "interval-jitter-percentage", 5, "By how much of it an interval may be longer or shorter, in percent, 0 to 99.")
-	fs.IntVar(&c.httpRetry, "http-retry", 9, "How often fetching an artifact is tried again.")
+	// Flux tries nine times before it gives the worker back. Here the object itself is tried again, and no worker waits.
+	fs.IntVar(&c.httpRetry, "http-retry", 3, "How often fetching an artifact is tried again within one reconcile.")
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
+	fs.StringSliceVar(&c.sshKeyExchanges, "ssh-kex-algos", nil, "The key exchange algorithms that are offered to SSH servers. Empty: the usual ones.")
+	fs.StringSliceVar(&c.sshHostKeys, "ssh-hostkey-algos", nil, "The host key algorithms that are offered to SSH servers. Empty: those of the known hosts.")
 	fs.StringToStringVar(&c.featureGates, "feature-gates", nil, "Feature gates as Name=bool,…; those that this version does not have are ignored.")
 }
 
@@ -157,7 +162,7 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"sops-age-secret", "sops-vault-configmap", "override-manager-before-dry-run", "custom-apply-stage-kinds",
 		"helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
 		"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval",
-		"ssh-kex-algos", "ssh-hostkey-algos", "token-cache-max-size", "token-cache-max-duration",
+		"token-cache-max-size", "token-cache-max-duration",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval", "reconciliation-timeout",
 		"oom-watch-memory-threshold", "oom-watch-interval", "oom-watch-max-memory-path", "oom-watch-current-memory-path",
 		"spiffe-broker-endpoint", "spiffe-broker-id", "authorized-event-server-spiffe-id",
@@ -195,6 +200,7 @@ func (c *config) validate() error {
 		"--min-retry-delay %s, --max-retry-delay %s: want a positive delay and a maximum that is no smaller", c.minRetryDelay, c.maxRetryDelay)
 	check(slices.Contains([]string{"trace", "debug", "info", "error"}, c.logLevel), "--log-level is %q: want trace, debug, info or error", c.logLevel)
 	check(slices.Contains([]string{"json", "console"}, c.logEncoding), "--log-encoding is %q: want json or console", c.logEncoding)
+	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
 
 	for flag, selector := range map[string]string{

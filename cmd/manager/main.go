@@ -112,7 +112,7 @@ func (c *config) options() (controllers.Options, error) {
 		NoCrossNamespaceRefs: c.noCrossNamespaceRefs, DefaultServiceAccount: c.defaultSA, OverrideManagers: c.overrideManagers,
 		Concurrent: c.concurrent, ConcurrentApply: c.concurrentSSA, RequeueDependency: c.requeueDependency,
 		MinRetryDelay: c.minRetryDelay, MaxRetryDelay: c.maxRetryDelay, Jitter: float64(c.jitterPercentage) / 100,
-		FetchRetries: c.httpRetry,
+		FetchRetries: c.httpRetry, SSHKeyExchanges: c.sshKeyExchanges, SSHHostKeys: c.sshHostKeys,
 		Storage: controllers.StorageOptions{
 			Path: c.storagePath, ServeAddr: c.storageAddr, AdvertiseAddr: c.storageAdvAddr,
 			RetentionTTL: c.retentionTTL, RetentionRecords: c.retentionRecords, DigestAlgorithm: c.digestAlgorithm,
