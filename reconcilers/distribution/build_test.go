@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/config/crd"
 	manifests "github.com/weir-dev/weir/config/distribution"
 )
@@ -60,6 +61,24 @@ func TestBuildIsDeterministic(t *testing.T) {
 	}
 	if other := build(t, d, "Default"); other.Digest == first.Digest {
 		t.Errorf("different objects have the same digest %q", other.Digest)
+	}
+}
+
+// TestPatchedNumbers shows that patched objects can be copied, as all others: their numbers are those of JSON.
+func TestPatchedNumbers(t *testing.T) {
+	instance := read(t, "Default")
+	instance.Spec.Kustomize = &fluxv1.Kustomize{Patches: []meta.Patch{{
+		Target: &meta.Selector{Kind: "Deployment"}, Patch: `[{"op":"replace","path":"/spec/replicas","value":0}]`,
+	}}}
+	set, err := load(t).Build(instance, Options{Image: Image{Repository: "registry.example.com/weir", Digest: testDigest}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range set.Objects {
+		replicas, found, err := unstructured.NestedInt64(o.DeepCopy().Object, "spec", "replicas")
+		if o.GetKind() == "Deployment" && (!found || err != nil || replicas != 0) {
+			t.Errorf("%s has %d replicas, found is %t, error %v", o.GetName(), replicas, found, err)
+		}
 	}
 }
 

@@ -41,11 +41,16 @@ func patch(objects []*unstructured.Unstructured, kustomize *fluxv1.Kustomize) ([
 	}
 	patched := make([]*unstructured.Unstructured, 0, built.Size())
 	for _, r := range built.Resources() {
-		object, err := r.Map()
+		// By way of JSON: the library's own numbers are not those of unstructured objects.
+		content, err := r.MarshalJSON()
 		if err != nil {
+			return nil, fmt.Errorf("write patched %s: %w", r.CurId(), err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(content); err != nil {
 			return nil, fmt.Errorf("read patched %s: %w", r.CurId(), err)
 		}
-		patched = append(patched, &unstructured.Unstructured{Object: object})
+		patched = append(patched, object)
 	}
 	return patched, nil
 }
