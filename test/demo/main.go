@@ -20,6 +20,9 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/weir-dev/weir/test/cluster"
 )
 
@@ -31,6 +34,8 @@ const usage = `usage: demo [flags] [up|down]
 `
 
 func main() {
+	logf.SetLogger(logr.Discard()) // that of the client
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	interrupted := ctx.Err() != nil

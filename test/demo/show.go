@@ -113,7 +113,7 @@ func (d *demo) deliver(ctx context.Context) error {
 func (d *demo) head(ctx context.Context) (string, error) {
 	hash, err := d.repo.Git(ctx, "rev-parse", "refs/heads/main")
 
-	return "main@sha1:" + hash, err
+	return "refs/heads/main@sha1:" + hash, err
 }
 
 // delivered is a condition: the fleet is at the revision, and so are its workloads.

@@ -283,6 +283,14 @@ func (d *demo) installOperator(ctx context.Context) error {
 
 		if d.outside() {
 			scaleToZero(objects)
+
+			// One process of all controllers needs the kinds that a component's own process finds when it comes.
+			definitions, err := platform.Definitions()
+			if err != nil {
+				return "", err
+			}
+
+			objects = append(objects, definitions...)
 		}
 
 		if err := d.remember(); err != nil {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/weir-dev/weir/test/cluster"
 	"github.com/weir-dev/weir/test/e2e/platform"
 	"github.com/weir-dev/weir/test/fleet"
@@ -21,7 +24,11 @@ const patience = 3 * time.Minute
 
 var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.Node}}
 
-func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
+func TestMain(m *testing.M) {
+	logf.SetLogger(logr.Discard()) // that of the client
+
+	os.Exit(shared.Main(m))
+}
 
 // stage is the cluster with the operator on it, and the fleet's repository.
 type stage struct {
@@ -80,13 +87,13 @@ func (s *stage) install(t *testing.T) {
 	}
 }
 
-// commit adds a commit to the fleet's repository and returns its revision.
+// commit adds a commit to the fleet's repository and returns its revision, as that of the instance's source.
 func (s *stage) commit(t *testing.T, message string, files map[string]string) string {
 	t.Helper()
 
 	hash := must(s.repo.Commit(deadline(t, patience), "main", message, gitserver.Change{Files: files}))(t)
 
-	return "main@sha1:" + hash
+	return "refs/heads/main@sha1:" + hash
 }
 
 // view returns a new view of what the tests look at. Its kinds are those of the components too, so they have to be there.

@@ -68,14 +68,21 @@ func Decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 			return nil, fmt.Errorf("read manifest: %w", err)
 		}
 
-		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(doc, &o.Object); err != nil {
+		content, err := yaml.YAMLToJSON(doc)
+		if err != nil {
 			return nil, fmt.Errorf("decode manifest: %w", err)
 		}
 
-		if len(o.Object) > 0 {
-			objects = append(objects, o)
+		if string(content) == "null" { // only comments
+			continue
 		}
+
+		o := &unstructured.Unstructured{}
+		if err := o.UnmarshalJSON(content); err != nil {
+			return nil, fmt.Errorf("decode manifest: %w", err)
+		}
+
+		objects = append(objects, o)
 	}
 }
 

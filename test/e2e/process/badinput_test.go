@@ -76,18 +76,18 @@ func TestBadInput(t *testing.T) {
 			change: files("good.yaml", good),
 			server: hanging,
 			source: map[string]any{"timeout": "2s"},
-			want:   verdict{"GitRepository", "GitOperationFailed", []string{hanging.Addr, "2s"}},
+			want:   verdict{"GitRepository", "GitOperationFailed", []string{hanging.Addr, "timed out after 2s"}},
 		},
 		"path-escapes": {
 			reason: "a path that leaves the repository leads nowhere",
 			change: files("good.yaml", good),
 			path:   "../../../../etc",
-			want:   verdict{"Kustomization", "ArtifactFailed", []string{"etc", "not found"}},
+			want:   verdict{"Kustomization", "ArtifactFailed", []string{"../../../../etc", "outside of the artifact"}},
 		},
 		"resource-escapes": {
 			reason: "a resource outside the repository is not read",
 			change: files("good.yaml", good, "kustomization.yaml", "resources: [good.yaml, ../../../../../../etc/hostname]\n"),
-			want:   verdict{"Kustomization", "BuildFailed", []string{"etc/hostname"}},
+			want:   verdict{"Kustomization", "BuildFailed", []string{"../../../../../../etc/hostname", "outside of the artifact"}},
 		},
 		"link-escapes": {
 			reason: "a symbolic link out of the repository is not followed",
@@ -95,7 +95,7 @@ func TestBadInput(t *testing.T) {
 				Files:    files("good.yaml", good, "kustomization.yaml", "resources: [good.yaml, link.yaml]\n").Files,
 				Symlinks: map[string]string{"link.yaml": "/etc/hostname"},
 			},
-			want: verdict{"Kustomization", "BuildFailed", []string{"link.yaml"}},
+			want: verdict{"GitRepository", "ArchiveOperationFailed", []string{"link.yaml", "/etc/hostname", "out of the tree"}},
 		},
 		"large-file": {
 			reason: "a file of 10 GiB that compresses to 10 MB is neither stored nor held in memory",

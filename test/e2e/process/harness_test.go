@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/weir-dev/weir/test/cluster"
 	"github.com/weir-dev/weir/test/e2e/platform"
@@ -29,7 +32,11 @@ const setLabel = "e2e.weir.dev/set"
 
 var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}}
 
-func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
+func TestMain(m *testing.M) {
+	logf.SetLogger(logr.Discard()) // that of the client
+
+	os.Exit(shared.Main(m))
+}
 
 // program builds the manager, once for all tests.
 var program = sync.OnceValues(func() (string, error) {
@@ -94,12 +101,12 @@ func newStageOn(t *testing.T, c *cluster.Cluster, args ...string) *stage {
 	return s
 }
 
-// track makes the view see what the tests look at. It waits for the kinds.
-func (s *stage) track(t *testing.T) {
+// track makes the view see what the tests look at, which has to be defined.
+func (s *stage) track(t *testing.T, more ...schema.GroupVersionKind) {
 	t.Helper()
 
-	err := s.view.Track(deadline(t, patience), platform.GitRepository(), platform.Kustomization(),
-		platform.Deployment(), platform.Core("ConfigMap"))
+	err := s.view.Track(deadline(t, patience), append(more,
+		platform.GitRepository(), platform.Kustomization(), platform.Deployment(), platform.Core("ConfigMap"))...)
 	if err != nil {
 		s.fail(t, "watching", err)
 	}

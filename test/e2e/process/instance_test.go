@@ -25,20 +25,19 @@ func TestInstance(t *testing.T) {
 	s := newStageOn(t, c, "--image="+image)
 	install := must(distribution.Install(operator.FS(), crd.FS(), image))(t)
 	s.apply(t, must(platform.Decode(install))(t)...)
+	// One process of all controllers needs the kinds that a component's own process finds when it comes.
+	s.apply(t, must(platform.Definitions())(t)...)
 	s.start(t)
 
 	files := must(fleet.Files(fleet.Settings{Cluster: "e2e", Registry: c.Registry()}))(t)
 	repo, revision := s.repository(t, "fleet", gitserver.Change{Files: files})
+	revision = "refs/heads/" + revision // the instance follows a full name
 	instance := must(platform.Instance(platform.InstanceOptions{
 		Registry: "registry.example", URL: s.git.URL(repo), Path: fleet.Path, Outside: true,
 	}))(t)
 	s.apply(t, instance)
 
-	if err := s.view.Track(deadline(t, patience), platform.FluxInstance()); err != nil {
-		t.Fatal(err)
-	}
-
-	s.track(t)
+	s.track(t, platform.FluxInstance())
 
 	component := [2]string{platform.Namespace, "source-controller"}
 	root := [2]string{platform.Namespace, "flux-system"}

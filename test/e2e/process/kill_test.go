@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	killSteps      = 5 // commits
+	killSteps      = 8 // commits
 	killDeliveries = 6 // Kustomizations at a time
 	killChanges    = 60
 )
@@ -44,20 +44,25 @@ func TestKill(t *testing.T) {
 	}
 
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret: it is to be repeated
-	kills := 0
+	kills, early := 0, 0                     // all, and those before the work was done
 
 	for step := range killSteps {
 		delivered := disturbed.push(t, step)
 
 		for range 1 + random.IntN(3) {
 			s.changes(t, random.IntN(killChanges), delivered)
+
+			if delivered(s.view.Now()) != nil {
+				early++
+			}
+
 			s.kill(t, random.IntN(4) == 0)
 
 			kills++
 		}
 	}
 
-	s.await(t, fmt.Sprintf("the last step is delivered after %d kills", kills), disturbed.delivered(t, killSteps-1))
+	s.await(t, fmt.Sprintf("the last step is delivered after %d kills, %d of them amid the work", kills, early), disturbed.delivered(t, killSteps-1))
 
 	if diff := cmp.Diff(peaceful.state(t), disturbed.state(t)); diff != "" {
 		t.Errorf("WEIR_SEED=%d: the fleets differ: -in peace, +disturbed:\n%s", seed, diff)
@@ -81,7 +86,9 @@ func (s *stage) newRun(t *testing.T, namespace string) *killRun {
 	repo := must(s.repos.Create(deadline(t, patience), namespace))(t)
 	r := &killRun{stage: s, namespace: namespace, repo: repo, source: s.source(namespace, "fleet", s.git.URL(repo))}
 	r.apply(t, r.source, s.delivery(namespace, "root", "fleet", "root", map[string]any{
-		"wait": true, "retryInterval": "2s", "postBuild": map[string]any{"substitute": map[string]any{"set": s.set}},
+		"wait": true, "retryInterval": "2s", "postBuild": map[string]any{
+			"substitute": map[string]any{"set": s.set, "namespace": namespace},
+		},
 	}))
 
 	return r
@@ -280,6 +287,7 @@ spec:
   prune: true
   wait: true
   path: %[1]s
+  targetNamespace: ${namespace}
   sourceRef:
     kind: GitRepository
     name: fleet
