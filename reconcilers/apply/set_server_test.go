@@ -278,6 +278,9 @@ data: {key: value}
 	same(t, "nothing more to do", []string{}, b.mustApply(set, o))
 	b.restart()
 	same(t, "not after a restart either", []string{}, b.mustApply(set, o))
+	b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"added":"x"}}`)
+	b.restart()
+	same(t, "what kubectl adds in the meantime goes at once", []string{"ConfigMap/NS/config configured"}, b.anonymous(b.mustApply(set, o)))
 }
 
 func TestInstanceOwner(t *testing.T) {
