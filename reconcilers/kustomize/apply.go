@@ -162,9 +162,18 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 		}
 	}
 
-	s.memo.inputs = s.inputs
+	s.memo.inputs, s.memo.inventory = s.inputs, obj.Status.Inventory.Entries
 
 	return nil
+}
+
+// entries returns what an inventory holds, if there is one.
+func entries(in *meta.ResourceInventory) []meta.ResourceRef {
+	if in == nil {
+		return nil
+	}
+
+	return in.Entries
 }
 
 // references reads an inventory. Entries that nobody can read are left out: no object has such a name.

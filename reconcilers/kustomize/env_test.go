@@ -64,6 +64,7 @@ type env struct {
 	store     *artifact.Store
 	counter   *accesstest.Counter // of everything but the manager's client
 	patches   *accesstest.Counter // of the manager's client
+	outage    atomic.Bool         // the API server takes no status
 	config    *rest.Config
 	deps      kustomize.Deps
 
@@ -196,6 +197,7 @@ func (e *env) restart() {
 
 	counted := rest.CopyConfig(e.config)
 	counted.Wrap(e.patches.Transport)
+	counted.Wrap(e.unreliable)
 	manager, err := client.New(counted, client.Options{Scheme: e.c.Scheme(), Mapper: e.c.RESTMapper()})
 	must(e.t, err)
 
@@ -386,6 +388,39 @@ func (e *env) once(name string) (*kustomizev1.Kustomization, time.Duration) {
 	must(e.t, err)
 
 	return e.get(name), result.RequeueAfter
+}
+
+// lost runs a Kustomization once, and loses the status that it writes.
+func (e *env) lost(name string) {
+	e.t.Helper()
+
+	e.outage.Store(true)
+	defer e.outage.Store(false)
+
+	_, err := e.runner.Reconcile(e.t.Context(), reconcile.Request{
+		NamespacedName: types.NamespacedName{Namespace: e.namespace, Name: name},
+	})
+	if !apierrors.IsServiceUnavailable(err) {
+		e.t.Fatalf("a run whose status is lost returns %v", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// unreliable refuses the status during an outage.
+func (e *env) unreliable(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if !e.outage.Load() || !strings.HasSuffix(req.URL.Path, "/status") {
+			return next.RoundTrip(req)
+		}
+
+		answer := httptest.NewRecorder()
+		answer.WriteHeader(http.StatusServiceUnavailable)
+
+		return answer.Result(), nil
+	})
 }
 
 // awaken waits until the Kustomization is woken.

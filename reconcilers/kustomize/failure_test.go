@@ -368,3 +368,29 @@ func TestUnsupportedAppliesNothing(t *testing.T) {
 		t.Error("a suspended object stays, or takes something with it")
 	}
 }
+
+// TestStatusLost holds that what was applied is in the inventory even if the status could not be written at first.
+func TestStatusLost(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.kustomization("app", nil)
+	e.ready("app")
+
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")})
+	e.lost("app")
+	e.costs()
+
+	obj, _ := e.once("app")
+	if diff := cmp.Diff([]string{"NS_a__ConfigMap", "NS_b__ConfigMap"}, ids(obj)); diff != "" {
+		t.Errorf("inventory: -want, +got:\n%s", diff)
+	}
+
+	e.wantCosts("the run after a lost status", map[string]int{"engine patch": 1})
+
+	e.publish("repo", "main@sha1:3", map[string]string{"a.yaml": configMap("a", "1")})
+	e.ready("app")
+
+	if e.data("b") != nil {
+		t.Error("an object that left the set is still there")
+	}
+}

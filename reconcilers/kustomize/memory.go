@@ -30,6 +30,8 @@ type memo struct {
 	// health counts.
 	set, applied string
 	goal         []access.ID
+	// inventory that goes with the inputs. A status that has another one was not written.
+	inventory []meta.ResourceRef
 	// adopted says that objects which the inventory lacks were looked for since the process started.
 	adopted bool
 	// checked is when everything was last checked against the API server.

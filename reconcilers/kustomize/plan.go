@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,11 @@ func (r *reconciler) plan(_ context.Context, obj *kustomizev1.Kustomization, s *
 	s.inputs = strings.Join([]string{
 		fmt.Sprint(obj.Generation), s.artifact.Revision, s.artifact.Digest, s.variables.Digest(),
 	}, "\n")
+
+	if !slices.Equal(entries(obj.Status.Inventory), s.memo.inventory) {
+		s.memo.inputs = ""
+	}
+
 	s.decision = decide(observed{
 		inputs: s.inputs, known: s.memo.inputs,
 		clean:     r.Applier.Clean(ownerOf(obj).ID, s.memo.applied),
