@@ -17,17 +17,16 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 )
 
-// maxSubstituted bounds the bytes that the variables add to one object.
-const maxSubstituted = 16 << 20
-
 // substitute replaces the variables in the objects, in place. Objects in which no dollar sign occurs stay as they are.
 func substitute(objects []*unstructured.Unstructured, variables *Variables) error {
+	left := maxAllSubstituted
+
 	for _, u := range objects {
 		if isExempt(u) || !hasDollar(u.Object) {
 			continue
 		}
 
-		if err := substituteObject(u, variables); err != nil {
+		if err := substituteObject(u, variables, &left); err != nil {
 			return fmt.Errorf("post build failed for '%s/%s': %w", typeOf(u), u.GetName(), err)
 		}
 	}
@@ -64,7 +63,8 @@ func hasDollar(v any) bool {
 	return false
 }
 
-func substituteObject(u *unstructured.Unstructured, variables *Variables) (err error) {
+// substituteObject replaces the variables in an object. Left is how many bytes they may still add.
+func substituteObject(u *unstructured.Unstructured, variables *Variables, left *int) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errors.New("envsubst error: recovered from panic")
@@ -76,22 +76,18 @@ func substituteObject(u *unstructured.Unstructured, variables *Variables) (err e
 		return err
 	}
 
-	used := 0
-
-	result, err := envsubst.Eval(string(text), func(name string) (string, bool) {
-		value, ok := variables.get(name)
-		if used += len(value); used > maxSubstituted {
-			return "", ok
-		}
-
-		return value, ok
-	})
+	added, err := checkGrowth(string(text), variables)
 	if err != nil {
-		return fmt.Errorf("envsubst error: %s", variables.Redact(err.Error()))
+		return fmt.Errorf("envsubst error: %w", err)
 	}
 
-	if used > maxSubstituted {
-		return fmt.Errorf("envsubst error: the variables add more than %d bytes", maxSubstituted)
+	if *left -= added; *left < 0 {
+		return fmt.Errorf("envsubst error: the variables add more than %d bytes to all objects", maxAllSubstituted)
+	}
+
+	result, err := envsubst.Eval(string(text), variables.get)
+	if err != nil {
+		return fmt.Errorf("envsubst error: %s", variables.Redact(err.Error()))
 	}
 
 	object, err := parseObject([]byte(result))

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -140,6 +141,48 @@ func TestSubstitution(t *testing.T) {
 			variables: []variable{{name: "X", value: strings.Repeat("x", 1<<20)}},
 			err:       []string{"the variables add more than"},
 		},
+		"TooMuchReplaced": {
+			reason:    "Nor may what a function puts in the place of a part of the value.",
+			in:        data("k: ${X//x/" + strings.Repeat("y", 1000) + "}"),
+			variables: []variable{{name: "X", value: strings.Repeat("x", 1<<20)}},
+			err:       []string{"the variables add more than"},
+		},
+		"TooMuchNested": {
+			reason:    "Functions in the arguments of functions multiply.",
+			in:        data("k: ${X//x/${X//x/${X//x/xx}}}"),
+			variables: []variable{{name: "X", value: strings.Repeat("x", 1000)}},
+			err:       []string{"the variables add more than"},
+		},
+		"Replaced": {
+			reason:    "What fits is replaced.",
+			in:        data("k: ${X//x/${Y}}"),
+			variables: []variable{{name: "X", value: strings.Repeat("x", 3)}, {name: "Y", value: "y-"}},
+			want:      data("k: y-y-y-"),
+		},
+		"TooSlow": {
+			reason:    "A pattern is not tried at a million places of a million prefixes.",
+			in:        data("k: ${X##*y}"),
+			variables: []variable{{name: "X", value: strings.Repeat("x", 1<<20)}},
+			err:       []string{"too long to cut a pattern off"},
+		},
+		"TooDeep": {
+			reason:    "The parser must not get to the end of its stack, which would end the process.",
+			in:        data("k: '" + strings.Repeat("${X:=", 800_000) + "'"),
+			variables: []variable{{name: "X", value: "v"}},
+			err:       []string{"more than 50000 dollar signs"},
+		},
+		"TooMuchInAll": {
+			reason:    "Many objects must not be blown up a bit each.",
+			in:        manyConfigMaps(7, strings.Repeat("${X}", 10)),
+			variables: []variable{{name: "X", value: strings.Repeat("x", 1<<20)}},
+			err:       []string{"to all objects"},
+		},
+		"TooLarge": {
+			reason:    "An object that fits into no cluster is not looked at.",
+			in:        data("k: '" + strings.Repeat("${X:=", 1_000_000) + "'"),
+			variables: []variable{{name: "X", value: "v"}},
+			err:       []string{"more than 4194304 bytes"},
+		},
 	}
 
 	b := New(Options{})
@@ -170,6 +213,15 @@ func TestSubstitution(t *testing.T) {
 			}
 		})
 	}
+}
+
+func manyConfigMaps(n int, value string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a%d\ndata:\n  k: %s\n---\n", i, value)
+	}
+
+	return b.String()
 }
 
 func TestVariableNames(t *testing.T) {
