@@ -44,7 +44,7 @@ lint: ## Run the linters (.golangci.yaml)
 .PHONY: verify
 verify: ## Check that nothing is left to format, tidy or generate
 	@unformatted=$$(gofmt -s -l $(sources)); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
-	@changes=$$(go mod tidy -diff) || { grep '^[-+]' <<<"$$changes" | head -40; echo "make tidy would change go.mod or go.sum"; exit 1; }
+	@changes=$$(go mod tidy -diff) || { grep '^[-+]' <<<"$$changes" | sed -n 1,40p; echo "make tidy would change go.mod or go.sum"; exit 1; }
 	@state() { find api config/crd -type f -exec cksum {} + | sort -k3; }; before=$$(state); $(MAKE) generate; \
 		diff <(echo "$$before") <(state) || { echo "make generate has changed the files above"; exit 1; }
 
