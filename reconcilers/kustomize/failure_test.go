@@ -100,6 +100,10 @@ func TestServiceAccount(t *testing.T) {
 			t.Errorf("Ready is %q", got)
 		}
 
+		if again, _ := e.once("app"); says(again, meta.ReadyCondition) != says(obj, meta.ReadyCondition) {
+			t.Errorf("the next attempt leaves the check out: Ready is %q", says(again, meta.ReadyCondition))
+		}
+
 		e.edit("app", func(k *kustomizev1.Kustomization) { k.Spec.HealthChecks = nil })
 		e.ready("app")
 	})

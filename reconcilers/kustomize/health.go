@@ -30,6 +30,8 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 
 	if s.decision.work {
 		if err := r.declare(ctx, obj, s); err != nil {
+			s.memo.inputs = "" // what counts is not known: the next run has to declare it
+
 			return r.unhealthy(obj, s, fmt.Errorf("health check failed: %w", err))
 		}
 	}
