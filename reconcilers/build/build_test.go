@@ -421,6 +421,22 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A small artifact must not become a large build: one file under many keys.
+func TestReadsAreBounded(t *testing.T) {
+	var k strings.Builder
+
+	k.WriteString("configMapGenerator:\n- name: a\n  files:\n")
+
+	for i := range 200 {
+		fmt.Fprintf(&k, "  - k%d=big.txt\n", i)
+	}
+
+	dir := files{"kustomization.yaml": k.String(), "big.txt": strings.Repeat("x", 1<<20)}.write(t)
+
+	_, err := New(Options{}).Build(context.Background(), Request{Dir: dir})
+	wantError(t, "A file that is read often counts each time.", err, `read "big.txt": the build reads more than`)
+}
+
 func TestSchemaDoesNotStay(t *testing.T) {
 	b := New(Options{})
 	thing := "apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: a}\n"

@@ -25,6 +25,10 @@ const treeRoot = "/artifact"
 // read exponentially often.
 const maxReads = 20_000
 
+// maxReadBytes bounds what one build reads, in files of the default size limit: a generator may name one large file under
+// thousands of keys, and each becomes a copy of its own in memory.
+const maxReadBytes = 8 * DefaultMaxFileSize
+
 var errReadOnly = errors.New("the artifact is read-only")
 
 // tree is the artifact as the kustomize library sees it: read-only, confined to the directory of the artifact, with the
@@ -38,6 +42,7 @@ type tree struct {
 
 	overlay map[string][]byte
 	reads   int
+	bytes   int64 // that were read
 
 	// refused is the first error that ends the build, whatever the library makes of it: it drops some read errors.
 	refused error
@@ -116,6 +121,10 @@ func (t *tree) read(name string) ([]byte, error) {
 	if info.Size() > t.maxFile {
 		return nil, t.refuse(fmt.Errorf("read %q: the file has %d bytes, more than the limit of %d",
 			name, info.Size(), t.maxFile))
+	}
+
+	if t.bytes += info.Size(); t.bytes > maxReadBytes {
+		return nil, t.refuse(fmt.Errorf("read %q: the build reads more than %d bytes", name, maxReadBytes))
 	}
 
 	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
