@@ -129,13 +129,14 @@ func (w *walk) wanted(elements []string, dir bool) (in, leads bool) {
 }
 
 func (w *walk) tree(ctx context.Context, hash plumbing.Hash, parent []string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-
 	entries, err := w.pack.tree(ctx, hash)
 	if err != nil {
 		return err
+	}
+
+	// All at once: those of the trees above stay in memory while those of the trees below are looked at.
+	if w.visits -= int64(len(entries)); w.visits < 0 {
+		return over(int64(w.limits.Entries)*visitsPerEntry, unitVisits, strings.Join(parent, "/"))
 	}
 
 	names := make(map[string]bool, len(entries))
@@ -155,16 +156,16 @@ func (w *walk) tree(ctx context.Context, hash plumbing.Hash, parent []string) er
 }
 
 func (w *walk) entryOf(ctx context.Context, e object.TreeEntry, parent []string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
 	if err := checkGitName(e.Name, strings.Join(parent, "/")); err != nil {
 		return err
 	}
 
 	elements := append(slices.Clip(parent), e.Name)
 	name := strings.Join(elements, "/")
-
-	if w.visits--; w.visits < 0 {
-		return over(int64(w.limits.Entries)*visitsPerEntry, unitVisits, name)
-	}
 
 	if len(elements) > w.limits.Depth {
 		return over(int64(w.limits.Depth), unitDepth, name)
@@ -262,15 +263,17 @@ func (w *walk) symlink(ctx context.Context, hash plumbing.Hash, name string) err
 }
 
 // Missing names the files in the tree of the commit that are not in the pack, in the order in which Git packs them.
-// Directories that are not in the pack end in a slash. At most 1000 are named.
+// Directories that are not in the pack end in a slash. At most 1000 are named, and a tree that is larger or deeper than the
+// default limits is not looked at to its end.
 func (p *Pack) Missing(ctx context.Context, hash plumbing.Hash) []string {
 	commit, err := p.Commit(ctx, hash)
 	if err != nil {
 		return nil
 	}
 
-	m := &missing{pack: p, done: map[plumbing.Hash]bool{}}
-	m.tree(ctx, commit.TreeHash, "")
+	limits := Limits{}.orDefaults()
+	m := &missing{pack: p, done: map[plumbing.Hash]bool{}, visits: limits.Entries * visitsPerEntry}
+	m.tree(ctx, commit.TreeHash, "", limits.Depth)
 
 	return m.names
 }
@@ -279,18 +282,24 @@ func (p *Pack) Missing(ctx context.Context, hash plumbing.Hash) []string {
 const maxMissing = 1000
 
 type missing struct {
-	pack  *Pack
-	done  map[plumbing.Hash]bool
-	names []string
+	pack   *Pack
+	done   map[plumbing.Hash]bool
+	names  []string
+	visits int // that are left
 }
 
-func (m *missing) tree(ctx context.Context, hash plumbing.Hash, name string) {
+// tree looks at a tree, and at those below it as far down as depth says.
+func (m *missing) tree(ctx context.Context, hash plumbing.Hash, name string, depth int) {
 	entries, err := m.pack.tree(ctx, hash)
 	if err != nil {
 		if name != "" {
 			m.names = append(m.names, name+"/")
 		}
 
+		return
+	}
+
+	if m.visits -= len(entries); m.visits < 0 || depth == 0 {
 		return
 	}
 
@@ -307,7 +316,7 @@ func (m *missing) tree(ctx context.Context, hash plumbing.Hash, name string) {
 
 		switch at := path.Join(name, e.Name); {
 		case e.Mode == filemode.Dir:
-			m.tree(ctx, e.Hash, at)
+			m.tree(ctx, e.Hash, at, depth-1)
 		case !m.pack.Has(e.Hash):
 			m.names = append(m.names, at)
 		}

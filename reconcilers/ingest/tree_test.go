@@ -2,10 +2,12 @@ package ingest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -191,6 +193,122 @@ func TestWalkBomb(t *testing.T) {
 	if over := (*ingest.LimitError)(nil); !errors.As(err, &over) {
 		t.Errorf("unexpected error: %v", err)
 	}
+}
+
+// A tree that holds a large one on each level, the large ones being deltas of each other, is not held in memory level by level.
+func TestWalkCountsWholeTrees(t *testing.T) {
+	r := newRepository(t)
+
+	hash, err := r.WriteObject(t.Context(), "blob", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	small := rawTree(t, r, map[string]string{"100644 f": hash})
+	tree := small
+
+	for range 20 {
+		entries := map[string]string{"40000 a": tree}
+		for i := range 1000 {
+			entries[fmt.Sprintf("40000 d%d", i)] = small
+		}
+
+		tree = rawTree(t, r, entries)
+	}
+
+	visited := 0
+	_, err = walk(t, r, commitTree(t, r, tree), ingest.WalkOptions{
+		Limits: ingest.Limits{Entries: 1000},
+		Skip:   func([]string, bool) bool { visited++; return true },
+	})
+
+	if over := (*ingest.LimitError)(nil); !errors.As(err, &over) {
+		t.Errorf("unexpected error: %v", err)
+	}
+
+	if visited > 10 {
+		t.Errorf("%d entries were looked at before those of the trees were counted", visited)
+	}
+}
+
+// A walk over entries that are all left out ends with its context too.
+func TestWalkEndsWithItsContext(t *testing.T) {
+	r := newRepository(t)
+	head := commit(t, r, gitserver.Change{Files: map[string]string{"a": "", "b": "", "c": ""}})
+
+	p, err := ingest.ReadPack(t.Context(), bytes.NewReader(pack(t, r)), t.TempDir(), head, ingest.PackLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+
+	c, err := p.Commit(t.Context(), head)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	visited := 0
+
+	err = p.Walk(ctx, c, ingest.WalkOptions{Skip: func([]string, bool) bool {
+		visited++
+		cancel()
+
+		return true
+	}}, nil)
+	if !errors.Is(err, context.Canceled) || visited != 1 {
+		t.Errorf("error %v after %d entries", err, visited)
+	}
+}
+
+// Names of what is missing are looked for in a hostile tree too: one that is as deep as there are objects.
+func TestMissingIsBounded(t *testing.T) {
+	r := newRepository(t)
+
+	const absent = "1111111111111111111111111111111111111111"
+
+	tree := rawTree(t, r, map[string]string{"100644 f": absent})
+	for range 100 {
+		tree = rawTree(t, r, map[string]string{"40000 d": tree})
+	}
+
+	head := commitTree(t, r, tree)
+	out := git(t, r, "rev-list", "--objects", "--missing=allow-any", "main")
+	raw := packOf(t, r, out)
+
+	p, err := ingest.ReadPack(t.Context(), bytes.NewReader(raw), t.TempDir(), head, ingest.PackLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+
+	if names := p.Missing(t.Context(), head); len(names) > 0 {
+		t.Errorf("what is missing 100 directories down was looked for: %d names", len(names))
+	}
+}
+
+// packOf makes a pack of the objects that rev-list has listed, those that are not there left out.
+func packOf(t *testing.T, r *gitserver.Repository, listed string) []byte {
+	t.Helper()
+
+	var in strings.Builder
+
+	for line := range strings.Lines(listed) {
+		hash, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if exec.CommandContext(t.Context(), "git", "-C", r.Dir, "cat-file", "-e", hash).Run() == nil {
+			fmt.Fprintln(&in, hash)
+		}
+	}
+
+	c := exec.CommandContext(t.Context(), "git", "-C", r.Dir, "pack-objects", "--stdout", "--quiet")
+	c.Stdin = strings.NewReader(in.String())
+
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return out
 }
 
 func TestWalkRefuses(t *testing.T) {
