@@ -43,7 +43,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 		return engine.Fail(meta.BuildFailedReason, redact(err, s.variables))
 	}
 
-	s.set, s.memo.set, s.memo.variables = set, set.Digest, s.variables
+	s.set, s.memo.set = set, set.Digest
 
 	if err := encrypted(set.Objects); err != nil {
 		return r.failed(obj, s, meta.ReconciliationFailedReason, err)

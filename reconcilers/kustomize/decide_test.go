@@ -412,16 +412,15 @@ func TestMemory(t *testing.T) {
 	}
 
 	start := time.Now()
-	key := attemptOf(obj, &meta.Artifact{Revision: "r", Digest: "d"})
+	key := attemptOf(obj, &meta.Artifact{Revision: "r", Digest: "d"}, nil)
 	first := known.begin(key, start)
-	first.awaiting = true
 
 	if again := known.begin(key, start.Add(time.Hour)); again != first || !again.began.Equal(start) {
 		t.Error("an attempt that goes on begins anew")
 	}
 
-	next := attemptOf(obj, &meta.Artifact{Revision: "r2", Digest: "d"})
-	if known.awaits(next) || known.begin(next, start) == first {
+	next := attemptOf(obj, &meta.Artifact{Revision: "r2", Digest: "d"}, nil)
+	if known.begin(next, start) == first {
 		t.Error("another revision does not supersede the attempt")
 	}
 

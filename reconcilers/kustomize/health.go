@@ -43,6 +43,10 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 		return nil
 	}
 
+	if s.attempt.waits.IsZero() {
+		s.attempt.waits = r.Now()
+	}
+
 	message := progress(ctx, obj, s, "Running health checks")
 	goal := health.Goal{IDs: s.memo.goal}
 
@@ -51,7 +55,7 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 		return r.unhealthy(obj, s, fmt.Errorf("health check failed: %w", err))
 	}
 
-	verdict := judge(report, r.Now().Sub(s.attempt.began), obj.GetTimeout())
+	verdict := judge(report, r.Now().Sub(s.attempt.waits), obj.GetTimeout())
 	if verdict.passed {
 		r.Hub.Await(owner, nil)
 		r.healthy(obj, s)
@@ -65,7 +69,6 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 		return r.unhealthy(obj, s, errors.New(verdict.failure))
 	}
 
-	s.attempt.awaiting = true
 	r.Hub.Await(owner, &goal)
 	engine.Set(obj, meta.HealthyCondition, metav1.ConditionUnknown, meta.ProgressingReason, message)
 
@@ -155,7 +158,7 @@ func (r *reconciler) healthy(obj *kustomizev1.Kustomization, s *scope) {
 		return
 	}
 
-	s.passed = max(r.Now().Sub(s.attempt.began), 1)
+	s.passed = max(r.Now().Sub(s.attempt.waits), 1)
 	engine.Set(obj, meta.HealthyCondition, metav1.ConditionTrue, meta.SucceededReason, passedMessage(s))
 }
 

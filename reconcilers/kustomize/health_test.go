@@ -12,6 +12,7 @@ import (
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -274,5 +275,71 @@ func TestDependsOn(t *testing.T) {
 
 	if got := e.data("b")["key"]; got != "2" {
 		t.Errorf("the object has %q", got)
+	}
+}
+
+// TestVariableWhileWaiting holds that a variable that changes while health is awaited is applied, with the whole time anew.
+func TestVariableWhileWaiting(t *testing.T) {
+	e := newEnv(t)
+	e.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "vars"}, Data: map[string]string{"TAG": "bad"}})
+	e.publish("repo", "main@sha1:1", map[string]string{"app.yaml": deployment("web", "a:${TAG}")})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.Wait = true
+		s.Timeout = &metav1.Duration{Duration: time.Minute}
+		s.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{{Kind: "ConfigMap", Name: "vars"}}}
+	})
+	e.once("app")
+	e.clock.advance(50 * time.Second)
+
+	vars := &corev1.ConfigMap{}
+	e.fetch(vars, "vars")
+	vars.Data["TAG"] = "good"
+	must(t, e.c.Update(t.Context(), vars))
+
+	if _, after := e.once("app"); after < 50*time.Second {
+		t.Errorf("the change inherits the deadline of what it replaces: %s", after)
+	}
+
+	web := &appsv1.Deployment{}
+	if e.fetch(web, "web"); web.Spec.Template.Spec.Containers[0].Image != "a:good" {
+		t.Errorf("the object has %q", web.Spec.Template.Spec.Containers[0].Image)
+	}
+}
+
+// TestDeadline holds that the time for health begins when everything is applied, and anew when somebody asks.
+func TestDeadline(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"app.yaml": deployment("web", "a:1")})
+
+	source := &sourcev1.GitRepository{}
+	e.fetch(source, "repo")
+	must(t, e.store.Discard(source.Status.Artifact))
+
+	missing := source.DeepCopy()
+	missing.Status.Artifact.URL = e.serveNothing() + "/none.tar.gz"
+	must(t, e.c.Status().Patch(t.Context(), missing, client.MergeFrom(source)))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.Wait = true
+		s.Timeout = &metav1.Duration{Duration: time.Minute}
+	})
+
+	if obj, _ := e.once("app"); !strings.Contains(says(obj, meta.ReadyCondition), "ArtifactFailed") {
+		t.Fatalf("Ready is %q", says(obj, meta.ReadyCondition))
+	}
+
+	e.clock.advance(time.Hour)
+	e.publish("repo", "main@sha1:1", map[string]string{"app.yaml": deployment("web", "a:1")})
+
+	if obj, after := e.once("app"); after < 50*time.Second || after > time.Minute {
+		t.Errorf("the deadline is in %s: %s", after, says(obj, meta.ReadyCondition))
+	}
+
+	e.clock.advance(50 * time.Second)
+	e.edit("app", func(k *kustomizev1.Kustomization) {
+		k.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
+	})
+
+	if _, after := e.once("app"); after < 50*time.Second {
+		t.Errorf("who asks gets the deadline of before: %s", after)
 	}
 }

@@ -64,8 +64,8 @@ func (f DependencyFunc) Kustomization(ctx context.Context, key types.NamespacedN
 	return f(ctx, key)
 }
 
-// Configs reads the objects with variables. They are read at every run that is not a mere look at health, so that an
-// implementation that can tell an unchanged object saves requests. One that does not exist is an IsNotFound error.
+// Configs reads the objects with variables. They are read at every run, so that an implementation that can tell an unchanged
+// object saves requests. One that does not exist is an IsNotFound error.
 type Configs interface {
 	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)

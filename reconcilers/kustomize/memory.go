@@ -41,35 +41,28 @@ type memo struct {
 
 	// attempt is the one that is going on, or nil.
 	attempt *attempt
-	// variables of the attempt.
-	variables *build.Variables
 	// removing is when the deletion began, or zero.
 	removing time.Time
 }
 
-// attempt is what a deadline counts for: from the first run for a revision and a spec until success or failure.
+// attempt goes from the first run for a revision, a spec and variables until success or failure.
 type attempt struct {
 	attemptKey
 	began time.Time
+	// waits is since when everything is applied and only health is missing, which is what a deadline counts for.
+	waits time.Time
 	// changed says that something was applied that was not there before.
 	changed bool
-	// awaiting says that everything is applied and only health is missing.
-	awaiting bool
 }
 
 // attemptKey tells attempts apart. A new one supersedes what the old one waits for.
 type attemptKey struct {
-	generation       int64
-	revision, digest string
+	generation                  int64
+	revision, digest, variables string
 }
 
-func attemptOf(obj *kustomizev1.Kustomization, a *meta.Artifact) attemptKey {
-	return attemptKey{generation: obj.Generation, revision: a.Revision, digest: a.Digest}
-}
-
-// awaits tells whether the attempt goes on and only health is missing.
-func (m *memo) awaits(key attemptKey) bool {
-	return m.attempt != nil && m.attempt.attemptKey == key && m.attempt.awaiting
+func attemptOf(obj *kustomizev1.Kustomization, a *meta.Artifact, v *build.Variables) attemptKey {
+	return attemptKey{generation: obj.Generation, revision: a.Revision, digest: a.Digest, variables: v.Digest()}
 }
 
 // begin returns the attempt for the key: the one that goes on, or a new one.
@@ -82,7 +75,7 @@ func (m *memo) begin(key attemptKey, now time.Time) *attempt {
 }
 
 // end ends the attempt, if one goes on.
-func (m *memo) end() { m.attempt, m.variables = nil, nil }
+func (m *memo) end() { m.attempt = nil }
 
 // of returns the memo of the object, which is empty if another object has the name now.
 func (m *memory) of(obj *kustomizev1.Kustomization) *memo {

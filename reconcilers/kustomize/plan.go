@@ -56,8 +56,12 @@ func (r *reconciler) plan(_ context.Context, obj *kustomizev1.Kustomization, s *
 		return fmt.Errorf("impersonate service account: %w", err)
 	}
 
+	if asked(obj) {
+		s.memo.end()
+	}
+
 	now := r.Now()
-	s.attempt = s.memo.begin(attemptOf(obj, s.artifact), now)
+	s.attempt = s.memo.begin(attemptOf(obj, s.artifact, s.variables), now)
 	s.inputs = strings.Join([]string{
 		fmt.Sprint(obj.Generation), s.artifact.Revision, s.artifact.Digest, s.variables.Digest(),
 	}, "\n")

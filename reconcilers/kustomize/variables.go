@@ -14,15 +14,9 @@ import (
 	"github.com/weir-dev/weir/reconcilers/build"
 )
 
-// load reads the variables of the post build. While health is awaited, those that were applied stand.
+// load reads the variables of the post build.
 func (r *reconciler) load(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	if obj.Spec.PostBuild == nil {
-		return nil
-	}
-
-	if s.memo.awaits(attemptOf(obj, s.artifact)) && !asked(obj) {
-		s.variables = s.memo.variables
-
 		return nil
 	}
 
