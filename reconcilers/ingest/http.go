@@ -31,7 +31,7 @@ type AllowAddr func(netip.Addr) error
 // RefuseLinkLocal is an AllowAddr that refuses addresses that are only reachable from this machine's link, such as the metadata
 // services of clouds, which give away credentials, and addresses that stand for no single machine.
 func RefuseLinkLocal(addr netip.Addr) error {
-	addr = addr.Unmap()
+	addr = addr.Unmap().WithZone("")
 
 	switch {
 	case addr.IsLinkLocalUnicast(), addr.IsLinkLocalMulticast(), addr.IsInterfaceLocalMulticast():
@@ -45,9 +45,13 @@ func RefuseLinkLocal(addr netip.Addr) error {
 	return nil
 }
 
-// metadataAddrs are the metadata services that are not link-local: AWS on IPv6 and Alibaba Cloud.
+// metadataAddrs are the services that give away credentials and are not link-local: the metadata of AWS, EKS Pod Identity,
+// Google Cloud and Oracle Cloud on IPv6, of Alibaba Cloud, and the wire server of Azure.
 func metadataAddrs() []netip.Addr {
-	return []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200")}
+	return []netip.Addr{
+		netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd00:ec2::23"), netip.MustParseAddr("fd20:ce::254"),
+		netip.MustParseAddr("fd00:c1::a9fe:a9fe"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"),
+	}
 }
 
 // NewDialer returns a dialer for addresses that users give. A nil allow means any address.
@@ -216,11 +220,19 @@ func Redact(raw string) string {
 	return u.String()
 }
 
-// RedactError returns the error without the URL that net/http and net/url put into theirs, which may hold a secret.
+// RedactError returns the error without the URL that net/http and net/url put into theirs, which may hold a secret. What
+// net/url quotes of a URL that it cannot read may be part of a password too.
 func RedactError(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
+	e, ok := errors.AsType[*url.Error](err)
+
+	switch {
+	case !ok:
+		return err
+	case e.Op == "parse":
+		reason, _, _ := strings.Cut(e.Err.Error(), `"`)
+
+		return errors.New(strings.TrimSpace(reason))
 	}
 
-	return err
+	return e.Err
 }

@@ -2,10 +2,12 @@ package ingest_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -150,6 +152,7 @@ func TestClientBoundsBodies(t *testing.T) {
 func TestRefuseLinkLocal(t *testing.T) {
 	cases := map[string]bool{
 		"169.254.169.254": false, "::ffff:169.254.169.254": false, "fe80::1": false, "fd00:ec2::254": false,
+		"fd00:ec2::23": false, "fd20:ce::254": false, "fd00:c1::a9fe:a9fe": false, "fd00:ec2::254%eth0": false, "168.63.129.16": false,
 		"100.100.100.200": false, "0.0.0.0": false, "::": false, "224.0.0.1": false,
 		"127.0.0.1": true, "10.0.0.1": true, "192.0.2.1": true, "2001:db8::1": true,
 	}
@@ -197,6 +200,26 @@ func TestRedact(t *testing.T) {
 
 	for raw, want := range cases {
 		if got := ingest.Redact(raw); got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}
+
+func TestRedactError(t *testing.T) {
+	cases := map[string]string{
+		"https://user:se/cret@example.com": "invalid port",
+		"https://user:se#cret@example.com": "invalid port",
+		"https://user:%secret@example.com": "invalid URL escape",
+		"https://us er@example.com/\x7f":   "net/url: invalid control character in URL",
+	}
+
+	for raw, want := range cases {
+		_, err := url.Parse(raw)
+		if err == nil {
+			t.Fatalf("%q is a URL", raw)
+		}
+
+		if got := ingest.RedactError(fmt.Errorf("outer: %w", err)).Error(); got != want {
 			t.Errorf("%q: got %q, want %q", raw, got, want)
 		}
 	}
