@@ -115,6 +115,14 @@ func newContentCache(maxBytes int64) *contentCache {
 	return &contentCache{max: maxBytes, items: map[int32]*list.Element{}, order: list.New()}
 }
 
+// weigh returns the weight of all that is kept.
+func (k *contentCache) weigh() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+
+	return k.used
+}
+
 func (k *contentCache) weight(c *content) int64 { return min(c.size, k.max/4) }
 
 // get returns the content of the entry, which the caller has to release, or nil.

@@ -23,7 +23,7 @@ type PackLimits struct {
 	// Inflated bytes of all its objects together, deltas not applied. The default is 32 GiB.
 	Inflated int64
 
-	// Objects in the pack. The default is 10 million.
+	// Objects in the pack. The default is 2 million, of which the index takes 100 MB of memory.
 	Objects int64
 
 	// FileBytes of one file. The default is 512 MiB.
@@ -33,7 +33,7 @@ type PackLimits struct {
 func (l PackLimits) orDefaults() PackLimits {
 	l.Bytes = or(l.Bytes, 4<<30)
 	l.Inflated = or(l.Inflated, 32<<30)
-	l.Objects = or(l.Objects, 10_000_000)
+	l.Objects = or(l.Objects, 2_000_000)
 	l.FileBytes = or(l.FileBytes, defaultFileBytes)
 
 	return l
@@ -144,6 +144,13 @@ func (p *Pack) Close() {
 
 // Bytes is the size of the pack on disk.
 func (p *Pack) Bytes() int64 { return p.bytes }
+
+// Weight is about how many bytes the pack takes, on disk and in memory, with something for the open file.
+func (p *Pack) Weight() int64 {
+	const entryBytes, fixed = 64, 64 << 10
+
+	return p.bytes + int64(len(p.entries))*entryBytes + p.cache.weigh() + fixed
+}
 
 // Has tells whether the object is in the pack.
 func (p *Pack) Has(hash plumbing.Hash) bool { return p.find(hash) != none }

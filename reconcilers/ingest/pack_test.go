@@ -343,3 +343,45 @@ func TestReadPackDelta(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// What a pack keeps in memory counts: small packs hold large trees.
+func TestWeight(t *testing.T) {
+	r := history(t)
+	head := plumbing.NewHash(git(t, r, "rev-parse", "main"))
+
+	p, err := ingest.ReadPack(t.Context(), bytes.NewReader(pack(t, r)), t.TempDir(), head, ingest.PackLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+
+	c, err := p.Commit(t.Context(), head)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	read := int64(0)
+
+	err = p.Walk(t.Context(), c, ingest.WalkOptions{}, func(n ingest.Node) error {
+		if n.Dir || n.Path != "dir/small.txt" {
+			return nil
+		}
+
+		in, err := p.Open(t.Context(), n.Hash)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+
+		read, err = io.Copy(io.Discard, in)
+
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if least := p.Bytes() + read; read == 0 || p.Weight() < least {
+		t.Errorf("the pack weighs %d, less than its file and what it has cached: %d", p.Weight(), least)
+	}
+}

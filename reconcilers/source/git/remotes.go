@@ -105,7 +105,7 @@ func NewRemotes(o RemotesOptions) *Remotes {
 		},
 		clones: flights[cloneKey, *clone]{
 			age: o.IdleAge, room: o.IdleBytes, now: o.Now,
-			weigh: func(c *clone) int64 { return c.pack.Bytes() },
+			weigh: func(c *clone) int64 { return c.pack.Weight() },
 			drop:  func(c *clone) { c.pack.Close() },
 		},
 		keys:    memo[fingerprint, sshKeys]{size: maxKeys},
