@@ -62,9 +62,9 @@ type env struct {
 	namespace string
 	clock     *clock
 	store     *artifact.Store
-	counter   *accesstest.Counter // of everything but the manager's client
-	patches   *accesstest.Counter // of the manager's client
-	outage    atomic.Bool         // the API server takes no status
+	counter   *accesstest.Counter    // of everything but the manager's client
+	patches   *accesstest.Counter    // of the manager's client
+	outage    atomic.Pointer[string] // the API server refuses requests to paths that end like this
 	config    *rest.Config
 	deps      kustomize.Deps
 
@@ -393,15 +393,26 @@ func (e *env) once(name string) (*kustomizev1.Kustomization, time.Duration) {
 // lost runs a Kustomization once, and loses the status that it writes.
 func (e *env) lost(name string) {
 	e.t.Helper()
+	e.refused(name, "/status")
+}
 
-	e.outage.Store(true)
-	defer e.outage.Store(false)
+// interrupted runs a Kustomization once, and loses what it writes to the object itself.
+func (e *env) interrupted(name string) {
+	e.t.Helper()
+	e.refused(name, "/"+name)
+}
+
+func (e *env) refused(name, path string) {
+	e.t.Helper()
+
+	e.outage.Store(&path)
+	defer e.outage.Store(nil)
 
 	_, err := e.runner.Reconcile(e.t.Context(), reconcile.Request{
 		NamespacedName: types.NamespacedName{Namespace: e.namespace, Name: name},
 	})
 	if !apierrors.IsServiceUnavailable(err) {
-		e.t.Fatalf("a run whose status is lost returns %v", err)
+		e.t.Fatalf("a run whose writes are refused returns %v", err)
 	}
 }
 
@@ -409,10 +420,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// unreliable refuses the status during an outage.
+// unreliable refuses writes during an outage.
 func (e *env) unreliable(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if !e.outage.Load() || !strings.HasSuffix(req.URL.Path, "/status") {
+		path := e.outage.Load()
+		if path == nil || req.Method != http.MethodPatch || !strings.HasSuffix(req.URL.Path, *path) {
 			return next.RoundTrip(req)
 		}
 

@@ -58,7 +58,7 @@ func (r *reconciler) remove(ctx context.Context, obj *kustomizev1.Kustomization,
 			"so that objects in another cluster cannot be deleted; suspend the object to leave them")
 	}
 
-	if !s.memo.removing.IsZero() {
+	if what == deleteAndWait && !s.memo.removing.IsZero() {
 		return r.terminate(ctx, obj, s)
 	}
 
@@ -122,7 +122,7 @@ func (r *reconciler) removeAll(ctx context.Context, obj *kustomizev1.Kustomizati
 		return err
 	}
 
-	s.memo.removing, s.memo.goal = r.Now(), deleted(pruned.Changes)
+	s.memo.removing, s.memo.goal = r.Now(), without(deleted(pruned.Changes), owner.ID)
 
 	return nil
 }

@@ -118,3 +118,45 @@ func TestWaitForTermination(t *testing.T) {
 		e.wantEvents("Warning Progressing WaitForTermination: failed to wait for resources termination")
 	})
 }
+
+// TestRemovedAgain holds that a deletion which is taken up again, because the finalizer could not be removed at first, waits
+// for its objects no more than before.
+func TestRemovedAgain(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{
+		"a.yaml": strings.Replace(configMap("a", "1"), "metadata:\n", "metadata:\n  finalizers: [example.org/hold]\n", 1),
+	})
+	e.kustomization("app", nil)
+	e.ready("app")
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+	e.told()
+	e.interrupted("app")
+
+	if obj, after := e.once("app"); obj != nil {
+		t.Errorf("the Kustomization waits %s: %s", after, says(obj, meta.ReconcilingCondition))
+	}
+
+	e.wantEvents("Normal ReconciliationSucceeded Finalize: ConfigMap/NS/a deleted")
+}
+
+// TestRemoveSelf holds that a Kustomization which applied itself does not wait for its own end.
+func TestRemoveSelf(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"app.yaml": `apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: app, namespace: NS}
+spec:
+  interval: 10m0s
+  prune: true
+  deletionPolicy: WaitForTermination
+  path: ./
+  sourceRef: {kind: GitRepository, name: repo}
+`})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.DeletionPolicy = kustomizev1.DeletionPolicyWaitForTermination })
+	e.ready("app")
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+
+	if obj, after := e.once("app"); obj != nil {
+		t.Errorf("the Kustomization waits %s: %s", after, says(obj, meta.ReconcilingCondition))
+	}
+}
