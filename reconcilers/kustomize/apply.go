@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,8 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	s.attempt.changed = s.attempt.changed || s.applied.Changed()
 
 	if err != nil {
+		s.memo.adopted = false
+
 		if len(s.applied) > 0 {
 			obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
 		}
@@ -50,7 +53,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	current := references(s.applied.Inventory())
 
 	if !s.memo.adopted {
-		lost, err := r.lost(ctx, owner, inventory(current, s.previous))
+		lost, err := r.lost(ctx, obj, inventory(current, s.previous))
 		if err != nil {
 			return r.failed(obj, s, meta.ReconciliationFailedReason, err)
 		}
@@ -83,10 +86,15 @@ func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, dige
 	}
 }
 
-// lost returns objects that were applied and then forgotten: the process ended before the inventory was written. That an
-// object has the owner's labels is not enough, for controllers copy labels to what they make; it must have been applied
-// by this one.
-func (r *reconciler) lost(ctx context.Context, owner apply.Owner, known *meta.ResourceInventory) ([]access.Ref, error) {
+// lost returns objects that were applied and then forgotten: the process ended before the inventory was written, or an apply
+// never heard what became of its request. That an object has the owner's labels is not enough: controllers copy labels to
+// what they make, and what was left on purpose, by a spec without prune or by a Kustomization of the same name that is
+// gone, keeps them. It must have been applied by this controller since the last attempt that the status tells of.
+func (r *reconciler) lost(
+	ctx context.Context, obj *kustomizev1.Kustomization, known *meta.ResourceInventory,
+) ([]access.Ref, error) {
+	owner, since := ownerOf(obj), told(obj)
+
 	var lost []access.Ref
 
 	for _, ref := range r.Applier.Orphans(owner, references(known)) {
@@ -99,7 +107,7 @@ func (r *reconciler) lost(ctx context.Context, owner apply.Owner, known *meta.Re
 			return nil, fmt.Errorf("look at %s, which is not in the inventory: %w", ref.ID, err)
 		}
 
-		if appliedBy(m, owner.Manager) {
+		if appliedBy(m, owner.Manager, since) {
 			lost = append(lost, ref)
 		}
 	}
@@ -107,14 +115,25 @@ func (r *reconciler) lost(ctx context.Context, owner apply.Owner, known *meta.Re
 	return lost, nil
 }
 
-// appliedBy tells whether the manager has applied the object, and no controller owns it.
-func appliedBy(m *metav1.PartialObjectMetadata, manager string) bool {
+// told returns since when the status tells nothing, in whole seconds.
+func told(obj *kustomizev1.Kustomization) time.Time {
+	since := obj.CreationTimestamp.Time
+	if last := obj.Status.History.Latest(); last != nil && last.LastReconciled.After(since) {
+		since = last.LastReconciled.Time
+	}
+
+	return since.Truncate(time.Second)
+}
+
+// appliedBy tells whether the manager has applied the object since then, and no controller owns it.
+func appliedBy(m *metav1.PartialObjectMetadata, manager string, since time.Time) bool {
 	if metav1.GetControllerOf(m) != nil {
 		return false
 	}
 
 	return slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+		return e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" &&
+			e.Time != nil && !e.Time.Time.Before(since)
 	})
 }
 

@@ -308,9 +308,12 @@ func TestInventory(t *testing.T) {
 }
 
 func TestAppliedBy(t *testing.T) {
+	since := time.Unix(1000, 0)
 	entry := func(manager string, op metav1.ManagedFieldsOperationType, sub string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Operation: op, Subresource: sub}
+		return metav1.ManagedFieldsEntry{Manager: manager, Operation: op, Subresource: sub, Time: &metav1.Time{Time: since}}
 	}
+	earlier := entry(Controller, "Apply", "")
+	earlier.Time = &metav1.Time{Time: since.Add(-time.Second)}
 	controlled := true
 
 	cases := map[string]struct {
@@ -322,12 +325,13 @@ func TestAppliedBy(t *testing.T) {
 		"Updated":  {"Somebody used its name.", metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{entry(Controller, "Update", "")}}, false},
 		"Status":   {"Only the status is its.", metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{entry(Controller, "Apply", "status")}}, false},
 		"Copied":   {"A controller copied the labels.", metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{entry("other", "Apply", "")}}, false},
+		"Before":   {"It applied the object before.", metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{earlier}}, false},
 		"Nobody":   {"Nobody knows.", metav1.ObjectMeta{}, false},
 		"Governed": {"A controller owns it.", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Controller: &controlled}}, ManagedFields: []metav1.ManagedFieldsEntry{entry(Controller, "Apply", "")}}, false},
 	}
 
 	for name, tc := range cases {
-		if got := appliedBy(&metav1.PartialObjectMetadata{ObjectMeta: tc.meta}, Controller); got != tc.want {
+		if got := appliedBy(&metav1.PartialObjectMetadata{ObjectMeta: tc.meta}, Controller, since); got != tc.want {
 			t.Errorf("%s: %s\nappliedBy(): %v, want %v", name, tc.reason, got, tc.want)
 		}
 	}

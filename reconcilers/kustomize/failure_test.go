@@ -178,34 +178,6 @@ func TestPartialApply(t *testing.T) {
 	}
 }
 
-func TestKilledBeforeStatus(t *testing.T) {
-	e := newEnv(t)
-	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")})
-	e.kustomization("app", nil)
-	e.ready("app")
-
-	// As if the status had not been written after b was applied, and somebody's copy of a had its labels.
-	obj := e.get("app")
-	before := obj.DeepCopy()
-	obj.Status.Inventory.Entries = obj.Status.Inventory.Entries[:1]
-	must(t, e.c.Status().Patch(t.Context(), obj, client.MergeFrom(before)))
-
-	a := &corev1.ConfigMap{}
-	e.fetch(a, "a")
-	e.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "copy", Labels: a.Labels}})
-	e.restart()
-	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "1")})
-	e.ready("app")
-
-	if e.data("b") != nil {
-		t.Error("an object that was applied and forgotten is still there")
-	}
-
-	if !e.fetch(&corev1.ConfigMap{}, "copy") {
-		t.Error("an object with copied labels was deleted")
-	}
-}
-
 func TestBuildFails(t *testing.T) {
 	e := newEnv(t)
 	good := map[string]string{"app/a.yaml": configMap("a", "1")}
@@ -370,31 +342,5 @@ func TestUnsupportedAppliesNothing(t *testing.T) {
 
 	if obj, _ := e.once("app"); obj != nil || !e.fetch(&corev1.ConfigMap{}, "a") {
 		t.Error("a suspended object stays, or takes something with it")
-	}
-}
-
-// TestStatusLost holds that what was applied is in the inventory even if the status could not be written at first.
-func TestStatusLost(t *testing.T) {
-	e := newEnv(t)
-	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
-	e.kustomization("app", nil)
-	e.ready("app")
-
-	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")})
-	e.lost("app")
-	e.costs()
-
-	obj, _ := e.once("app")
-	if diff := cmp.Diff([]string{"NS_a__ConfigMap", "NS_b__ConfigMap"}, ids(obj)); diff != "" {
-		t.Errorf("inventory: -want, +got:\n%s", diff)
-	}
-
-	e.wantCosts("the run after a lost status", map[string]int{"engine patch": 1})
-
-	e.publish("repo", "main@sha1:3", map[string]string{"a.yaml": configMap("a", "1")})
-	e.ready("app")
-
-	if e.data("b") != nil {
-		t.Error("an object that left the set is still there")
 	}
 }

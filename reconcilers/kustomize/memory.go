@@ -32,7 +32,7 @@ type memo struct {
 	goal         []access.ID
 	// inventory that goes with the inputs. A status that has another one was not written.
 	inventory []meta.ResourceRef
-	// adopted says that objects which the inventory lacks were looked for since the process started.
+	// adopted says that objects which the inventory lacks were looked for, since the process started and since an apply failed.
 	adopted bool
 	// checked is when everything was last checked against the API server.
 	checked time.Time

@@ -152,7 +152,9 @@ spec:
   path: ./
   sourceRef: {kind: GitRepository, name: repo}
 `})
-	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.DeletionPolicy = kustomizev1.DeletionPolicyWaitForTermination })
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.DeletionPolicy = kustomizev1.DeletionPolicyWaitForTermination
+	})
 	e.ready("app")
 	must(t, e.c.Delete(t.Context(), e.get("app")))
 
