@@ -257,7 +257,7 @@ func (d *demo) hints(ctx context.Context) error {
 	}
 
 	repo := d.repo.Dir
-	if relative, err := filepath.Rel(working, repo); err == nil {
+	if relative, err := filepath.Rel(working, repo); err == nil && filepath.IsLocal(relative) {
 		repo = relative
 	}
 

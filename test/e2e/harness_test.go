@@ -22,6 +22,9 @@ import (
 // that could stand in for what is tested.
 const patience = 3 * time.Minute
 
+// enforce is the label of a namespace that says which pods are admitted.
+const enforce = "pod-security.kubernetes.io/enforce"
+
 var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.Node}}
 
 func TestMain(m *testing.M) {
@@ -77,7 +80,7 @@ func (s *stage) install(t *testing.T) {
 	for _, o := range objects {
 		if o.GetKind() == "Namespace" {
 			labels := o.GetLabels()
-			labels["pod-security.kubernetes.io/enforce"] = "restricted"
+			labels[enforce] = "restricted"
 			o.SetLabels(labels)
 		}
 	}

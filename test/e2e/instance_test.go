@@ -3,12 +3,12 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +46,7 @@ func TestInstance(t *testing.T) {
 			r.repairsComponent(t)
 			r.repairsWorkload(t)
 			r.releases(t)
+			r.switches(t)
 			r.uninstalls(t)
 		})
 		if !ok {
@@ -81,6 +82,15 @@ func (r *run) delivers(t *testing.T) {
 		return platform.Current(s.Get(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName), "FluxInstance")
 	})
 	r.awaitFleet(t, "the fleet is ready")
+
+	namespace := platform.Object(platform.Core("Namespace"), "", platform.Namespace)
+	if err := r.client.Get(deadline(t, patience), client.ObjectKeyFromObject(namespace), namespace); err != nil {
+		t.Fatal(err)
+	}
+
+	if level := namespace.GetLabels()[enforce]; level != "restricted" {
+		t.Errorf("pods of the components were admitted at the level %q", level)
+	}
 }
 
 func (r *run) awaitFleet(t *testing.T, what string) {
@@ -166,7 +176,11 @@ func (r *run) answers(t *testing.T, want string) {
 func (r *run) repairsComponent(t *testing.T) {
 	t.Helper()
 
-	key := components(r.topology)[len(components(r.topology))/2]
+	key := components(r.topology)[0]
+	if r.topology == fluxv1.TopologyDistributed {
+		key[1] = "kustomize-controller"
+	}
+
 	o := platform.Object(platform.Deployment(), key[0], key[1])
 	before := r.view.Now().Get(platform.Deployment(), key[0], key[1]).GetUID()
 
@@ -220,6 +234,43 @@ func (r *run) releases(t *testing.T) {
 	r.answers(t, "web 1.1.0: hello from production of e2e\n")
 }
 
+// switches changes the topology of the running instance, and back: the workloads do not notice.
+func (r *run) switches(t *testing.T) {
+	t.Helper()
+
+	before, own := workloadPods(r.view.Now()), r.topology
+	other := fluxv1.TopologyUnified
+
+	if own == other {
+		other = fluxv1.TopologyDistributed
+	}
+
+	for _, topology := range []string{other, own} {
+		r.topology = topology
+		must(r.client.Edit(deadline(t, patience), platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName,
+			fmt.Sprintf(`{"spec":{"topology":%q}}`, topology)))(t)
+		r.await(t, "the components run as "+topology, r.view, platform.Running(components(topology)...), r.ourPods, r.noOthers)
+	}
+
+	if diff := cmp.Diff(before, workloadPods(r.view.Now())); diff != "" {
+		t.Errorf("the pods of the workloads: -before, +after:\n%s", diff)
+	}
+
+	r.awaitFleet(t, "the fleet is ready")
+}
+
+// noOthers is a condition: no component runs that is not of the topology.
+func (r *run) noOthers(s platform.Snapshot) error {
+	for _, d := range s.List(platform.Deployment(), platform.Namespace) {
+		key := [2]string{d.GetNamespace(), d.GetName()}
+		if d.GetName() != "flux-operator" && !slices.Contains(components(r.topology), key) {
+			return fmt.Errorf("Deployment %s is there", d.GetName())
+		}
+	}
+
+	return nil
+}
+
 // uninstalls deletes the instance: the components go, the pods of the workloads stay as they are.
 func (r *run) uninstalls(t *testing.T) {
 	t.Helper()
@@ -260,13 +311,6 @@ func (r *run) uninstalls(t *testing.T) {
 	}
 
 	r.answers(t, "web 1.1.0: hello from production of e2e\n")
-
-	left := &unstructured.UnstructuredList{}
-	left.SetGroupVersionKind(platform.Kustomization())
-
-	if err := r.client.List(deadline(t, patience), left, client.Limit(1)); err == nil || !meta.IsNoMatchError(err) {
-		t.Logf("Kustomizations after the uninstall: %d, error %v", len(left.Items), err)
-	}
 }
 
 // workloadPods are the pods of the fleet that are ready, by name.

@@ -90,7 +90,7 @@ func Current(o *unstructured.Unstructured, name string) error {
 	}
 
 	state, reason, message := Condition(o, "Ready")
-	if state == "" && strings.HasSuffix(o.GroupVersionKind().Group, "fluxcd.io") {
+	if state == "" && strings.Contains(o.GroupVersionKind().Group, "fluxcd") {
 		return fmt.Errorf("%s has no condition yet", Name(o)) // which is good enough for others
 	}
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -111,7 +113,7 @@ func (v *View) informer(kind schema.GroupVersionKind) cache.SharedIndexInformer 
 	objects := v.client.Resource(resource)
 	i := cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, o)
+			return list(ctx, objects, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return objects.Watch(ctx, o)
@@ -130,6 +132,25 @@ func (v *View) informer(kind schema.GroupVersionKind) cache.SharedIndexInformer 
 
 	return i
 }
+
+// list waits for a kind that is established and not served yet, for which the informer would rest too long.
+func list(ctx context.Context, objects dynamic.ResourceInterface, o metav1.ListOptions) (runtime.Object, error) {
+	for {
+		l, err := objects.List(ctx, o)
+		if !apierrors.IsNotFound(err) {
+			return l, err
+		}
+
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(servedPoll):
+		}
+	}
+}
+
+// servedPoll is how often a kind is asked for that is not served: that cannot be watched.
+const servedPoll = 50 * time.Millisecond
 
 // slim drops what nobody looks at and what is large.
 func slim(obj any) (any, error) {
