@@ -1,10 +1,12 @@
 package git
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,6 +82,8 @@ func readHTTP(u *url.URL, data map[string][]byte) (credentials, error) {
 		return c, fmt.Errorf("invalid '%s' auth option: '%s' and '%s' cannot both be set", u.Scheme, keyUsername, keyBearer)
 	case c.username == "" && c.password != "":
 		return c, fmt.Errorf("invalid '%s' auth option: '%s' requires '%s' to be set", u.Scheme, keyPassword, keyUsername)
+	case len(c.key) > maxKey:
+		return c, fmt.Errorf("invalid '%s' auth option: '%s' has more than %d bytes", u.Scheme, keyKey, maxKey)
 	case (len(c.cert) == 0) != (len(c.key) == 0):
 		return c, fmt.Errorf("invalid '%s' auth option: '%s' and '%s' have to be set together", u.Scheme, keyCert, keyKey)
 	}
@@ -116,8 +120,54 @@ func readSSH(u *url.URL, secret *corev1.Secret, data map[string][]byte) (credent
 	return c, nil
 }
 
+// What a private key may cost. A worker waits for it, and nothing can stop it.
+const (
+	// maxKey is the bytes of its file: those of RSA with 16384 bits fit.
+	maxKey = 16 << 10
+	// maxKeyRounds is how often the passphrase is hashed: each round takes some milliseconds.
+	maxKeyRounds = 1024
+)
+
+// checkKey refuses a private key that would take too long to read or to use.
+func checkKey(file []byte) error {
+	if len(file) > maxKey {
+		return fmt.Errorf("invalid 'ssh' auth option: '%s' has more than %d bytes", keyIdentity, maxKey)
+	}
+
+	block, _ := pem.Decode(file)
+	if block == nil {
+		return nil
+	}
+
+	var key struct {
+		Cipher, KDF, Options string
+		Rest                 []byte `ssh:"rest"`
+	}
+
+	// Keys in other formats are decrypted fast.
+	raw, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
+	if !ok || ssh.Unmarshal(raw, &key) != nil {
+		return nil //nolint:nilerr // the library fails on it with the better message
+	}
+
+	var bcrypt struct {
+		Salt   string
+		Rounds uint32
+	}
+
+	if key.KDF == "bcrypt" && ssh.Unmarshal([]byte(key.Options), &bcrypt) == nil && bcrypt.Rounds > maxKeyRounds {
+		return fmt.Errorf("invalid 'ssh' auth option: '%s' hashes its passphrase more than %d times", keyIdentity, maxKeyRounds)
+	}
+
+	return nil
+}
+
 // signer returns the private key for SSH. Its errors say nothing about the key.
 func (c credentials) signer() (ssh.Signer, error) {
+	if err := checkKey(c.identity); err != nil {
+		return nil, err
+	}
+
 	if len(c.passphrase) > 0 {
 		if s, err := ssh.ParsePrivateKeyWithPassphrase(c.identity, c.passphrase); err == nil {
 			return s, nil

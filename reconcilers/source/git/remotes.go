@@ -81,8 +81,12 @@ type clone struct {
 // maxClients bounds the HTTP clients that are kept open, one for each authority or client certificate.
 const maxClients = 64
 
-// maxKeys bounds the keys for SSH that are kept ready for use.
-const maxKeys = 1024
+// maxKeys bounds the keys for SSH that are kept ready for use. Those with more than maxKnownHosts bytes of host keys are not
+// kept.
+const (
+	maxKeys       = 1024
+	maxKnownHosts = 64 << 10
+)
 
 // maxListings bounds the listings that are kept for a moment, in bytes.
 const maxListings = 32 << 20
@@ -170,13 +174,22 @@ func (r *Remotes) sshKeys(f fingerprint, c credentials) (sshKeys, error) {
 		return sshKeys{}, err
 	}
 
-	r.keys.put(f, k)
+	if len(c.knownHosts) <= maxKnownHosts {
+		r.keys.put(f, k)
+	}
 
 	return k, nil
 }
 
+// maxURL is the longest URL. It is kept with each thing that is remembered of a repository.
+const maxURL = 4096
+
 // parseURL reads a URL. Its errors do not repeat it, for it may hold a password.
 func parseURL(raw string) (*url.URL, error) {
+	if len(raw) > maxURL {
+		return nil, fmt.Errorf("failed to parse url: it has more than %d bytes", maxURL)
+	}
+
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("failed to parse url '%s': %w", ingest.Redact(raw), ingest.RedactError(err))
