@@ -17,16 +17,23 @@ const maxFacts = 4096
 
 // facts are what is known of a commit without looking at it again.
 type facts struct {
+	remote  remoteKey // where it was seen
 	hash    plumbing.Hash
 	tree    plumbing.Hash
 	summary string    // of the message
 	when    time.Time // it was committed
 }
 
-// archiveKey is what decides the content of an archive.
+// archiveKey is what decides the content of an archive, and who may have it: the hash of a tree is no proof that somebody who
+// serves a commit of it has seen its files.
 type archiveKey struct {
+	remote remoteKey
 	tree   plumbing.Hash
-	recipe recipe
+	recipe fingerprint
+}
+
+func keyOf(f facts, r recipe) archiveKey {
+	return archiveKey{remote: f.remote, tree: f.tree, recipe: r.fingerprint()}
 }
 
 // archives makes archives of commits, each only once.
@@ -56,7 +63,7 @@ func newArchives(store *artifact.Store, limits ingest.Limits, now func() time.Ti
 
 // known returns the digest of an archive that was made before. It may be in the store no more.
 func (a *archives) known(f facts, r recipe) (digest.Digest, bool) {
-	return a.digests.get(archiveKey{tree: f.tree, recipe: r})
+	return a.digests.get(keyOf(f, r))
 }
 
 // add makes the archive of a commit, unless somebody else is at it. It stays in the store until release is called, and longer
@@ -64,7 +71,7 @@ func (a *archives) known(f facts, r recipe) (digest.Digest, bool) {
 func (a *archives) add(ctx context.Context, f facts, r recipe,
 	open func(context.Context) (*clone, func(), error),
 ) (digest.Digest, func(), error) {
-	key := archiveKey{tree: f.tree, recipe: r}
+	key := keyOf(f, r)
 
 	got, release, err := a.flights.join(ctx, key, time.Time{}, func(ctx context.Context) (added, error) {
 		c, done, err := open(ctx)

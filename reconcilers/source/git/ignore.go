@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/fluxcd/pkg/sourceignore"
@@ -13,7 +14,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
-// maxIgnoreBytes bounds one file of ignore rules.
+// maxIgnoreBytes bounds all files of ignore rules together.
 const maxIgnoreBytes = 1 << 20
 
 // recipe says which files of a commit make an artifact.
@@ -30,6 +31,11 @@ func (r recipe) directories() []string {
 	}
 
 	return strings.Split(r.under, "\n")
+}
+
+// fingerprint tells recipes apart, of which some are long.
+func (r recipe) fingerprint() fingerprint {
+	return fingerprintOf(r.ignore, strconv.FormatBool(r.ruled), r.under)
 }
 
 // rules decide which files are left out.
@@ -78,14 +84,15 @@ func readRules(ctx context.Context, c *clone, r recipe, limits ingest.Limits) (r
 
 // ruleBook collects rules.
 type ruleBook struct {
+	bytes    int64 // of all files
 	patterns []gitignore.Pattern
 	negated  bool // some rule takes files in again
 }
 
 // file adds the rules of a .sourceignore file, which hold in its directory.
 func (b *ruleBook) file(ctx context.Context, c *clone, n ingest.Node) error {
-	if n.Size > maxIgnoreBytes {
-		return fmt.Errorf("%q has more than %d bytes", n.Path, maxIgnoreBytes)
+	if b.bytes += n.Size; b.bytes > maxIgnoreBytes {
+		return fmt.Errorf("%q: the files of ignore rules have more than %d bytes", n.Path, maxIgnoreBytes)
 	}
 
 	in, err := c.pack.Open(ctx, n.Hash)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,7 +57,7 @@ func (r *reconciler) storage(ctx context.Context, obj *sourcev1.GitRepository, s
 		return nil
 	}
 
-	err := r.Store.Verify(obj.Status.Artifact)
+	err := r.verify(obj.Status.Artifact, s.owner)
 
 	switch {
 	case err == nil:
@@ -82,6 +83,16 @@ func (r *reconciler) storage(ctx context.Context, obj *sourcev1.GitRepository, s
 	engine.Progress(ctx, "building artifact: disappeared from storage")
 
 	return nil
+}
+
+// verify checks that an artifact is there, and is one of the owner: others may write statuses too, and what is wrong with an
+// artifact is removed.
+func (r *reconciler) verify(a *meta.Artifact, owner artifact.Owner) error {
+	if path.Dir(a.Path) != owner.Path() {
+		return artifact.ErrInvalidPath
+	}
+
+	return r.Store.Verify(a) //nolint:wrapcheck // the caller tells its errors apart
 }
 
 // collect removes superseded artifacts. That it fails is no reason to fail.
@@ -239,7 +250,8 @@ func (r *reconciler) look(ctx context.Context, s *scope, t target, want recipe) 
 	}
 
 	f := facts{
-		hash: c.commit.Hash, tree: c.commit.TreeHash, when: c.commit.Committer.When, summary: summary(c.commit.Message),
+		remote: s.remote.key,
+		hash:   c.commit.Hash, tree: c.commit.TreeHash, when: c.commit.Committer.When, summary: summary(c.commit.Message),
 	}
 	r.archives.commits.put(key, f)
 
