@@ -12,7 +12,7 @@ import (
 func (r *reconciler) complete(_ context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	defer s.memo.end()
 
-	if confirms(obj, s.artifact) {
+	if confirms(obj, s.artifact, s.memo.set) {
 		return nil
 	}
 
@@ -24,8 +24,13 @@ func (r *reconciler) complete(_ context.Context, obj *kustomizev1.Kustomization,
 	return nil
 }
 
-// confirms tells whether the status says already all that the success of this run has to say, and nobody asked.
-func confirms(obj *kustomizev1.Kustomization, a *meta.Artifact) bool {
+// confirms tells whether the status says already all that the success of this run, with the set of the digest, has to say,
+// and nobody asked.
+func confirms(obj *kustomizev1.Kustomization, a *meta.Artifact, set string) bool {
+	if last := obj.Status.History.Latest(); last == nil || last.Digest != set {
+		return false // other variables make another set of the same revision
+	}
+
 	return engine.IsTrue(obj, meta.ReadyCondition) && !asked(obj) &&
 		obj.Status.ObservedGeneration == obj.Generation &&
 		obj.Status.LastAppliedRevision == a.Revision && obj.Status.LastAttemptedRevision == a.Revision &&

@@ -133,6 +133,7 @@ func built(change func(*kustomizev1.Kustomization)) *kustomizev1.Kustomization {
 		},
 		Status: kustomizev1.KustomizationStatus{
 			ObservedGeneration: 1, LastAppliedRevision: "r", LastAttemptedRevision: "r",
+			History:    meta.History{{Digest: "d"}},
 			Conditions: []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionTrue}},
 		},
 	}
@@ -157,6 +158,7 @@ func TestConfirms(t *testing.T) {
 		"Asked": {"Somebody asked.", func(k *kustomizev1.Kustomization) {
 			k.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
 		}, false},
+		"Set": {"Variables made another set.", func(k *kustomizev1.Kustomization) { k.Status.History[0].Digest = "q" }, false},
 		"Answered": {"The request was answered.", func(k *kustomizev1.Kustomization) {
 			k.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
 			k.Status.LastHandledReconcileAt = "now"
@@ -164,12 +166,12 @@ func TestConfirms(t *testing.T) {
 	}
 
 	for name, tc := range cases {
-		if got := confirms(built(tc.change), &meta.Artifact{Revision: "r"}); got != tc.want {
+		if got := confirms(built(tc.change), &meta.Artifact{Revision: "r"}, "d"); got != tc.want {
 			t.Errorf("%s: %s\nconfirms(): %v, want %v", name, tc.reason, got, tc.want)
 		}
 	}
 
-	if confirms(built(nil), &meta.Artifact{Revision: "r", Metadata: map[string]string{originRevision: "o"}}) {
+	if confirms(built(nil), &meta.Artifact{Revision: "r", Metadata: map[string]string{originRevision: "o"}}, "d") {
 		t.Error("an origin revision that the status lacks is news")
 	}
 }

@@ -268,10 +268,14 @@ func TestSubstitute(t *testing.T) {
 		must(t, e.c.Update(t.Context(), vars))
 		e.costs()
 		e.once("app")
-		e.wantCosts("a change of a variable", map[string]int{"apply": 1})
+		e.wantCosts("a change of a variable", map[string]int{"apply": 1, "engine patch": 1})
 
 		if got := e.data("a")["key"]; got != "uno-three" {
 			t.Errorf("the object has %q", got)
+		}
+
+		if h := e.get("app").Status.History; len(h) != 2 || h[0].Digest == h[1].Digest {
+			t.Errorf("the history is %+v", h)
 		}
 	})
 
