@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -124,6 +125,9 @@ func (c *Client) Create(ctx context.Context, obj *unstructured.Unstructured, man
 	if m.Namespaced && ref.Namespace == "" {
 		return nil, ErrNoNamespace
 	}
+	if err := checkSegments(ref.Namespace); err != nil {
+		return nil, err
+	}
 	req := c.request("POST").AbsPath(path(m, ref.Namespace, "")...).Body(body).Param("fieldManager", manager)
 	return c.object(ctx, ref, req)
 }
@@ -197,6 +201,12 @@ func (c *Client) named(ctx context.Context, verb string, ref Ref, subresource st
 	}
 	if m.Namespaced && ref.Namespace == "" {
 		return nil, ErrNoNamespace
+	}
+	if err := checkSegments(ref.Namespace, ref.Name); err != nil {
+		if verb == "GET" || verb == "DELETE" { // no object has such a name
+			return nil, apierrors.NewNotFound(m.GroupVersionResource.GroupResource(), ref.Name)
+		}
+		return nil, err
 	}
 	segments := path(m, ref.Namespace, ref.Name)
 	if subresource != "" {
@@ -272,6 +282,16 @@ func dryRun(req *rest.Request, on bool) {
 	if on {
 		req.Param("dryRun", metav1.DryRunAll)
 	}
+}
+
+// checkSegments refuses names that would make a path lead somewhere else, such as to an object of another kind.
+func checkSegments(names ...string) error {
+	for _, name := range names {
+		if problems := content.IsPathSegmentName(name); len(problems) > 0 {
+			return fmt.Errorf("invalid resource name %q: %s", name, strings.Join(problems, ", "))
+		}
+	}
+	return nil
 }
 
 func path(m Mapping, namespace, name string) []string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
@@ -41,9 +40,6 @@ type Factory struct {
 	kinds   *kinds
 	timeout time.Duration // of a request, zero for none
 	own     *Client
-
-	mu sync.Mutex
-	as map[string]*Client // by user name
 }
 
 // New makes the factory of the cluster that the configuration leads to. It sends no request. The configuration is
@@ -81,7 +77,7 @@ func New(config *rest.Config, o Options) (*Factory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make discovery client for %q: %w", cfg.Host, err)
 	}
-	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout, as: map[string]*Client{}}
+	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout}
 	f.kinds = newKinds(func(ctx context.Context) (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error) {
 		ctx, cancel := f.limit(ctx)
 		defer cancel()
@@ -102,21 +98,13 @@ func (f *Factory) limit(ctx context.Context) (context.Context, context.CancelFun
 // Own returns the client that acts as the process itself.
 func (f *Factory) Own() *Client { return f.own }
 
-// As returns the client that acts as the service account. Clients are kept and cost little. The error is
-// ErrNoIdentity when one of the two names is empty.
+// As returns a client that acts as the service account. Clients cost nothing: none is kept, for anybody may name any number
+// of accounts. The error is ErrNoIdentity when one of the two names is empty.
 func (f *Factory) As(namespace, name string) (*Client, error) {
 	if namespace == "" || name == "" {
 		return nil, fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
 	}
-	user := "system:serviceaccount:" + namespace + ":" + name
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, ok := f.as[user]
-	if !ok {
-		c = &Client{factory: f, identity: user}
-		f.as[user] = c
-	}
-	return c, nil
+	return &Client{factory: f, identity: "system:serviceaccount:" + namespace + ":" + name}, nil
 }
 
 // Learn takes over what an established CustomResourceDefinition serves, so that its kinds need no discovery.

@@ -47,7 +47,7 @@ type Item struct {
 // Each lists the objects page by page and hands each one to fn, whose error ends the list. It returns the resource
 // version from which a watch goes on. An expired continuation (apierrors.IsResourceExpired) means: start again.
 func (c *Client) Each(ctx context.Context, gk schema.GroupKind, q Query, fn func(Item) error) (resourceVersion string, err error) {
-	m, err := c.Mapping(ctx, gk, "")
+	m, err := c.selected(ctx, gk, q)
 	if err != nil {
 		return "", err
 	}
@@ -85,6 +85,14 @@ func (c *Client) List(ctx context.Context, gk schema.GroupKind, q Query) ([]unst
 		return nil
 	})
 	return out, err
+}
+
+// selected returns where the objects of a query are served.
+func (c *Client) selected(ctx context.Context, gk schema.GroupKind, q Query) (Mapping, error) {
+	if err := checkSegments(q.Namespace); err != nil {
+		return Mapping{}, err
+	}
+	return c.Mapping(ctx, gk, "")
 }
 
 func (c *Client) query(m Mapping, q Query) *rest.Request {
@@ -166,7 +174,7 @@ type Watch struct {
 // Watch opens a watch with bookmarks from a resource version on. It ends with the context. An expired resource version
 // (apierrors.IsResourceExpired or IsGone), here or from Next, means: list again.
 func (c *Client) Watch(ctx context.Context, gk schema.GroupKind, q Query, resourceVersion string) (*Watch, error) {
-	m, err := c.Mapping(ctx, gk, "")
+	m, err := c.selected(ctx, gk, q)
 	if err != nil {
 		return nil, err
 	}
