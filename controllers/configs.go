@@ -65,6 +65,9 @@ func get[T client.Object](ctx context.Context, c *configs, kind, namespace, name
 	return into, nil
 }
 
+// forget drops what was read of an object that is gone, or has lost the watch label.
+func (c *configs) forget(kind string, key types.NamespacedName) { c.store(configKey{kind, key}, nil) }
+
 func (c *configs) lookup(key configKey) client.Object {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 )
 
 // reader is a function as the part of client.Reader that is used.
@@ -98,5 +100,35 @@ func TestConfigsKeepKindsApart(t *testing.T) {
 	m, err := c.ConfigMap(t.Context(), "ns", "vars")
 	if err != nil || m.Data["k"] != "plain" {
 		t.Errorf("config map: got %v, %v", m, err)
+	}
+}
+
+// Variables of objects that are gone, whole Secrets, are not kept for ever.
+func TestConfigsForgetWhatIsGone(t *testing.T) {
+	c := newConfigs(reader(func(_ client.ObjectKey, obj client.Object) error {
+		obj.SetResourceVersion("1")
+
+		return nil
+	}), reader(func(_ client.ObjectKey, obj client.Object) error {
+		obj.SetResourceVersion("1")
+
+		return nil
+	}))
+
+	for _, name := range []string{"kept", "gone"} {
+		if _, err := c.Secret(t.Context(), "ns", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	gone := &metav1.PartialObjectMetadata{}
+	gone.SetNamespace("ns")
+	gone.SetName("gone")
+
+	events := configEvents(c, "Secret", func(context.Context, string, string) []types.NamespacedName { return nil })
+	events.Delete(t.Context(), event.TypedDeleteEvent[*metav1.PartialObjectMetadata]{Object: gone}, nil)
+
+	if _, kept := c.read[configKey{"Secret", types.NamespacedName{Namespace: "ns", Name: "kept"}}]; !kept || len(c.read) != 1 {
+		t.Errorf("%d objects are kept", len(c.read))
 	}
 }

@@ -8,6 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
@@ -43,8 +46,10 @@ func setupKustomization(p *Process) error {
 	w := newWaker()
 	d.route(kustomizev1.KustomizationKind, w)
 
+	configs := newConfigs(p.GetAPIReader(), p.GetCache())
+
 	kind := kustomize.Kind(kustomize.Deps{
-		Sources: kustomize.SourceFunc(p.source), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: newConfigs(p.GetAPIReader(), p.GetCache()),
+		Sources: kustomize.SourceFunc(p.source), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{}),
 		Access: p.access, Applier: d.applier, Hub: d.hub,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
@@ -52,7 +57,7 @@ func setupKustomization(p *Process) error {
 	})
 
 	watches := append(p.watchSources(), p.watchDependencies())
-	watches = append(watches, p.watchConfigs()...)
+	watches = append(watches, p.watchConfigs(configs)...)
 
 	return add(p, kind, w, false, kustomizationWorkers, watches...)
 }
@@ -134,23 +139,34 @@ func advanced(before, after *kustomizev1.Kustomization) bool {
 }
 
 // watchConfigs makes Kustomizations run when a ConfigMap or Secret that they take variables from has changed. Only those with
-// the label that the command line names are watched.
-func (p *Process) watchConfigs() []watch {
-	changed := func(before, after *metav1.PartialObjectMetadata) bool {
-		return before.ResourceVersion != after.ResourceVersion
-	}
-
+// the label that the command line names are watched; the memory of those that are gone is given back.
+func (p *Process) watchConfigs(known *configs) []watch {
 	var watches []watch
 
 	for _, kind := range configKinds() {
 		obj := &metav1.PartialObjectMetadata{}
 		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 
-		watches = append(watches, source.Kind(p.GetCache(), obj, related(changed,
-			func(ctx context.Context, c *metav1.PartialObjectMetadata) []types.NamespacedName {
-				return p.find(ctx, byConfig, ref(kind, client.ObjectKeyFromObject(c)))
-			})))
+		watches = append(watches, source.Kind(p.GetCache(), obj, configEvents(known, kind, p.find)))
 	}
 
 	return watches
+}
+
+// configEvents handles the events of ConfigMaps or Secrets. Find returns the Kustomizations that an index has under a value.
+func configEvents(
+	known *configs, kind string, find func(ctx context.Context, field, value string) []types.NamespacedName,
+) handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
+	changed := func(before, after *metav1.PartialObjectMetadata) bool {
+		return before.ResourceVersion != after.ResourceVersion
+	}
+
+	events := related(changed, func(ctx context.Context, c *metav1.PartialObjectMetadata) []types.NamespacedName {
+		return find(ctx, byConfig, ref(kind, client.ObjectKeyFromObject(c)))
+	})
+	events.DeleteFunc = func(_ context.Context, e event.TypedDeleteEvent[*metav1.PartialObjectMetadata], _ queue) {
+		known.forget(kind, client.ObjectKeyFromObject(e.Object))
+	}
+
+	return events
 }

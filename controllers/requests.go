@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,8 @@ type requestCounter struct {
 
 // countRequests registers weir_api_requests_total{verb,resource} and returns a wrapper that counts. The verbs are get, list, watch,
 // create, update, patch, apply, dryrun, delete and deletecollection; the resource of a subresource is written as in RBAC, such as
-// deployments/status; requests that are for no resource have the resource of their path, such as /apis.
+// deployments/status; requests that are for no resource have the resource of their path, such as /apis. A prefix of all
+// paths, as behind a proxy that serves many clusters, is left out: no label holds the name of an object.
 func countRequests(r prometheus.Registerer) (func(http.RoundTripper) http.RoundTripper, error) {
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_api_requests_total",
@@ -42,6 +44,7 @@ func (c requestCounter) RoundTrip(req *http.Request) (*http.Response, error) {
 // describe tells verb and resource of a request to the API server.
 func describe(req *http.Request) (verb, resource string) {
 	path := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
+	path = path[max(slices.IndexFunc(path, isRoot), 0):]
 
 	switch {
 	case len(path) >= 3 && path[0] == "api":
@@ -49,7 +52,7 @@ func describe(req *http.Request) (verb, resource string) {
 	case len(path) >= 4 && path[0] == "apis":
 		path = path[3:]
 	default:
-		return "get", req.URL.Path
+		return "get", "/" + strings.Join(path, "/")
 	}
 
 	if len(path) > 2 && path[0] == "namespaces" && path[2] != "status" && path[2] != "finalize" {
@@ -63,6 +66,9 @@ func describe(req *http.Request) (verb, resource string) {
 
 	return verbOf(req, len(path) > 1), resource
 }
+
+// isRoot tells whether the paths of resources begin with the element.
+func isRoot(element string) bool { return element == "api" || element == "apis" }
 
 func verbOf(req *http.Request, named bool) string {
 	query := req.URL.Query()

@@ -16,6 +16,9 @@ func TestDescribe(t *testing.T) {
 	}{
 		"Discovery":     {http.MethodGet, "/apis", "", [2]string{"get", "/apis"}},
 		"Group":         {http.MethodGet, "/apis/apps/v1", "", [2]string{"get", "/apis/apps/v1"}},
+		"Health":        {http.MethodGet, "/livez/ping", "", [2]string{"get", "/livez/ping"}},
+		"Prefix":        {http.MethodGet, "/k8s/clusters/c-1/api/v1/namespaces/api/configmaps/apis", "", [2]string{"get", "configmaps"}},
+		"PrefixGroup":   {http.MethodGet, "/k8s/clusters/c-1/apis/apps/v1", "", [2]string{"get", "/apis/apps/v1"}},
 		"Get":           {http.MethodGet, "/api/v1/namespaces/ns/configmaps/c", "", [2]string{"get", "configmaps"}},
 		"List":          {http.MethodGet, "/api/v1/configmaps", "", [2]string{"list", "configmaps"}},
 		"ListIn":        {http.MethodGet, "/apis/apps/v1/namespaces/ns/deployments", "", [2]string{"list", "deployments"}},
