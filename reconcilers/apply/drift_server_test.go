@@ -1,12 +1,15 @@
 package apply_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/access/accesstest"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/health"
 )
@@ -182,3 +185,41 @@ data: {key: ours}
 	same(t, "but not deleted", health.Drifted, b.wake())
 	same(t, "it comes back", []string{"ConfigMap/NS/missing created"}, b.anonymous(b.mustApply(set, apply.Options{})))
 }
+
+// TestDeletedWhileWritten holds that an object which is deleted before the answer to our own write is there does not stay
+// away.
+func TestDeletedWhileWritten(t *testing.T) {
+	b := newBench(t)
+	o := apply.Options{Digest: "1"}
+	config, label := b.ref("ConfigMap", "config"), b.owner.Prefix+"/name"
+	changed := strings.ReplaceAll(three, "key: value", "key: other")
+	rival := access.Options{Transport: func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			if accesstest.Verb(req) == "apply" {
+				if err := b.admin.Delete(b.ctx(), config, access.DeleteOptions{}); err != nil {
+					t.Error(err)
+				}
+				for _, k := b.hub.Lookup(config.ID, label); k != health.Absent; _, k = b.hub.Lookup(config.ID, label) {
+					b.settleBriefly()
+				}
+			}
+			return resp, err
+		})
+	}}
+	f, err := access.New(shared.Start(t).Config(), rival)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mustApply(three, o)
+	o.Digest = "2"
+	if _, err := b.applier.Apply(b.ctx(), f.Own(), b.owner, b.objects(changed), o); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the owner is woken", health.Drifted, b.wake())
+	same(t, "the object comes back", []string{"ConfigMap/NS/config created"}, b.anonymous(b.mustApply(changed, o)))
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

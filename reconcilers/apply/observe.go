@@ -82,24 +82,15 @@ func (a *Applier) failed(l *ledger, id access.ID) {
 	delete(l.records, id)
 }
 
-// confirmed notes that the object was found to be as it was applied, whatever an event has said before.
-func (a *Applier) confirmed(l *ledger, id access.ID) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := l.records[id]; r != nil {
-		r.dirty = ""
-	}
-}
-
-// applied notes that the object is as desired, as of the live state. If others have changed it since, that is noticed
-// now.
+// applied notes that the object is as desired, as of the live state. If others have changed or deleted it since, that is
+// noticed now.
 func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {
 	if wrote {
 		a.hub.Expect(k.ID, l.owner.nameLabel(), live.ResourceVersion)
 	}
-	now, knowledge := a.hub.Lookup(k.ID, l.owner.nameLabel())
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now, knowledge := a.hub.Lookup(k.ID, l.owner.nameLabel()) // what comes after this is judged after this
 	r := l.records[k.ID]
 	if r == nil {
 		r = &record{}
@@ -114,8 +105,11 @@ func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {
 	}
 	r.accept(k.digest)
 	r.take(live, l.owner.Manager)
-	if knowledge == health.Present {
+	switch {
+	case knowledge == health.Present:
 		a.judge(l, k.ID, r, &now)
+	case knowledge == health.Absent && (wrote || k.known):
+		a.judge(l, k.ID, r, nil)
 	}
 }
 
@@ -131,6 +125,9 @@ func (a *Applier) skipped(l *ledger, k *task) {
 		r.mode = initial
 	}
 	l.records[k.ID] = r
+	if now, knowledge := a.hub.Lookup(k.ID, l.owner.nameLabel()); knowledge == health.Present {
+		a.judge(l, k.ID, r, &now)
+	}
 }
 
 func sortFights(f []Fight) {

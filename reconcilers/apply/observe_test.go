@@ -73,3 +73,26 @@ func TestJudge(t *testing.T) {
 		})
 	}
 }
+
+// TestDriftAfterThePlan holds that what is seen after an Apply has made its plan is not taken back by it.
+func TestDriftAfterThePlan(t *testing.T) {
+	o := tester()
+	hub := health.New(nil, health.Options{})
+	t.Cleanup(hub.Close)
+	woken := make(chan struct{}, 1)
+	a := New(hub, ApplierOptions{Wake: func(access.ID, health.Cause) { woken <- struct{}{} }})
+	set := prepared(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: one}}", Options{})
+	r := &record{uid: "u", resourceVersion: "5", digest: set[0].digest, mark: newMark(100, 7)}
+	l := &ledger{owner: o, takeovers: o.takeovers(nil), records: map[access.ID]*record{set[0].ID: r}}
+	a.ledgers[o.ID] = l
+	run := a.plan(l, nil, o, set, nil, Options{})
+	a.observe(o.ID, set[0].ID, &health.Live{
+		UID: "u", ResourceVersion: "6", Labels: o.Labels(),
+		Managers: []health.Manager{{Name: o.Manager, Applied: true, Time: 100, Fields: 8}},
+	})
+	<-woken
+	run.settleOthers()
+	if r.dirty != changed {
+		t.Errorf("the object is %q, want %q", r.dirty, changed)
+	}
+}

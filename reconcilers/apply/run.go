@@ -41,10 +41,15 @@ func (a *Applier) plan(l *ledger, c *access.Client, owner Owner, objects []desir
 	see := func(id access.ID) (health.Live, health.Knowledge) { return a.hub.Lookup(id, owner.nameLabel()) }
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	tasks := plan(owner, objects, l.records, l.takeovers, see, a.clock.Now(), o.Full)
+	for _, k := range tasks {
+		if r := l.records[k.ID]; r != nil && k.verdict == clean {
+			r.dirty = "" // whatever an event has said before; what one says from now on counts
+		}
+	}
 	return &run{
 		Applier: a, ledger: l, client: c, owner: owner, options: o, order: newOrder(o.Stages),
-		tasks:   plan(owner, objects, l.records, l.takeovers, see, a.clock.Now(), o.Full),
-		refused: refused,
+		tasks: tasks, refused: refused,
 	}
 }
 
@@ -71,10 +76,7 @@ func (r *run) execute(ctx context.Context) error {
 func (r *run) settleOthers() {
 	for _, k := range r.tasks {
 		switch k.verdict {
-		case clean:
-			r.confirmed(r.ledger, k.ID)
-			k.conclude(Unchanged)
-		case slow:
+		case clean, slow:
 			k.conclude(Unchanged)
 		case skip:
 			k.conclude(Skipped)
