@@ -79,6 +79,10 @@ func (d *demo) up(ctx context.Context) error {
 		return err
 	}
 
+	if err := d.keepTogether(); err != nil {
+		return err
+	}
+
 	for _, step := range []func(context.Context) error{
 		d.build, d.startCluster, d.pushImages, d.serveFleet, d.installOperator, d.deliver, d.editByHand, d.releaseNext,
 	} {
@@ -88,6 +92,17 @@ func (d *demo) up(ctx context.Context) error {
 	}
 
 	return d.hints(ctx)
+}
+
+// keepTogether has temporary files made in the folder of the demo, by the programs that it runs as well, so that they can be
+// removed after a kill.
+func (d *demo) keepTogether() error {
+	dir := filepath.Join(d.dir, "bin", "tmp")
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // holds no secret
+		return err
+	}
+
+	return os.Setenv("TMPDIR", dir)
 }
 
 // alone makes sure that no other up or down is at work in the folder.

@@ -22,7 +22,7 @@ func Build(ctx context.Context, dir, system string, log io.Writer) (string, erro
 	}
 
 	out := filepath.Join(dir, "manager-"+system+"-"+runtime.GOARCH)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, module+"/cmd/manager")
+	cmd := command(ctx, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, module+"/cmd/manager")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+runtime.GOARCH)
 	cmd.Stdout, cmd.Stderr = log, log
 
@@ -52,7 +52,7 @@ func Push(ctx context.Context, manager, registry, tag string, log io.Writer) (Re
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 
 	install, platform := filepath.Join(dir, "install.yaml"), "linux/"+runtime.GOARCH
-	cmd := exec.CommandContext(ctx, "go", "run", module+"/cmd/image", "--repository="+registry+"/weir", "--tag="+tag, //nolint:gosec // the caller's own registry
+	cmd := command(ctx, "run", module+"/cmd/image", "--repository="+registry+"/weir", "--tag="+tag,
 		"--platforms="+platform, "--binary="+platform+"="+manager, "--install="+install)
 	cmd.Stderr = log
 
@@ -67,4 +67,12 @@ func Push(ctx context.Context, manager, registry, tag string, log io.Writer) (Re
 	}
 
 	return Release{Image: strings.TrimSpace(string(reference)), Install: manifest}, nil
+}
+
+// command runs the go command. It ends with this process, lest it write to a folder that was removed meanwhile.
+func command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.SysProcAttr = dependent()
+
+	return cmd
 }
