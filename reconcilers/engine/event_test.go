@@ -35,6 +35,7 @@ func TestFailureEvent(t *testing.T) {
 		"Wait":        {"something that is missing is not", engine.Wait("", time.Minute, no), nil, nil},
 		"Await":       {"nor is something that is awaited", engine.Await(time.Minute, "no"), nil, nil},
 		"Repeated":    {"the same failure again is none", no, []func(object){having("Reconciling", "True", "ProgressingWithRetry", "no")}, nil},
+		"Generation":  {"that of another generation is", no, []func(object){having("Reconciling", "True", "ProgressingWithRetry", "no"), revised}, told},
 		"Other":       {"another one is", no, []func(object){having("Reconciling", "True", "ProgressingWithRetry", "never")}, told},
 		"Progress":    {"one in place of progress is", no, []func(object){having("Reconciling", "True", "Progressing", "no")}, told},
 		"StallAgain":  {"a repeated error for good is none", engine.Stall("", no), []func(object){having("Stalled", "True", "ActFailed", "no")}, nil},
@@ -48,6 +49,32 @@ func TestFailureEvent(t *testing.T) {
 				t.Errorf("\n%s\nevents: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// revised gives the object a spec that its conditions do not tell of.
+func revised(obj object) { obj.Generation++ }
+
+// TestFailureOfAnother holds that a failure of another revision is told, even if it is the same failure.
+func TestFailureOfAnother(t *testing.T) {
+	revision := "one"
+	k := newKind(act(errors.New("no")))
+	k.Failure = func(_ object, _ *scope, e engine.Event) engine.Event {
+		e.Metadata = map[string]string{"revision": revision}
+
+		return e
+	}
+	obj := newObject()
+	bench := enginetest.New(t, k, enginetest.Options{}, obj)
+
+	for _, step := range []struct {
+		revision string
+		want     int
+	}{{"one", 1}, {"one", 0}, {"two", 1}, {"two", 0}, {"one", 1}} {
+		revision = step.revision
+		if got := bench.Run(t, obj).Events; len(got) != step.want {
+			t.Errorf("revision %s: events %v, want %d", step.revision, got, step.want)
+		}
 	}
 }
 

@@ -89,7 +89,8 @@ type Kind[O Object, S any] struct {
 	// event of its making: the runner records them.
 	Events func(before, after O, s *S) []Event
 
-	// Failure optionally completes the event of a failure, such as with metadata that says which revision failed.
+	// Failure optionally completes the event of a failure, such as with metadata that says which revision failed. A failure
+	// that differs from the one before in nothing but its metadata is told, too.
 	Failure func(obj O, s *S, e Event) Event
 
 	// Forget optionally drops what the kind remembers of an object. It is called when the object is gone, whether the

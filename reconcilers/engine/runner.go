@@ -55,6 +55,7 @@ type Runner[O Object, S any] struct {
 	kind    Kind[O, S]
 	options Options
 	requeue *requeue
+	told    told
 }
 
 // New returns a runner of the kind.
@@ -253,20 +254,12 @@ func (x *run[O, S]) record(ctx context.Context, deleting bool) {
 	}
 }
 
-// failure returns the event of a run that failed in a new way. The same failure again is no news.
+// failure returns the event of a run that failed in a new way. The same failure of the same thing again is no news.
 func (x *run[O, S]) failure() *Event {
 	v := x.verdict
 	if v.Outcome != Failed && v.Outcome != Stalled {
-		return nil
-	}
+		x.told.reset(x.key())
 
-	typ := meta.ReconcilingCondition
-	if v.Outcome == Stalled {
-		typ = meta.StalledCondition
-	}
-
-	before, after := Condition(x.original, typ), Condition(x.obj, typ)
-	if before != nil && after != nil && before.Message == after.Message && before.Reason == after.Reason {
 		return nil
 	}
 
@@ -275,7 +268,24 @@ func (x *run[O, S]) failure() *Event {
 		e = x.kind.Failure(x.obj, &x.scope, e)
 	}
 
+	if other := x.told.differs(x.key(), e.Metadata); !other && x.failedBefore() {
+		return nil
+	}
+
 	return &e
+}
+
+// failedBefore tells whether the run before ended in the same way, at the same generation.
+func (x *run[O, S]) failedBefore() bool {
+	typ := meta.ReconcilingCondition
+	if x.verdict.Outcome == Stalled {
+		typ = meta.StalledCondition
+	}
+
+	before, after := Condition(x.original, typ), Condition(x.obj, typ)
+
+	return before != nil && after != nil && before.Message == after.Message && before.Reason == after.Reason &&
+		before.ObservedGeneration == after.ObservedGeneration
 }
 
 func (x *run[O, S]) key() types.NamespacedName { return client.ObjectKeyFromObject(x.obj) }
@@ -298,6 +308,7 @@ func (x *run[O, S]) retry() time.Duration {
 
 func (r *Runner[O, S]) forget(key types.NamespacedName) {
 	r.requeue.reset(key)
+	r.told.reset(key)
 	r.options.Metrics.forget(r.kind.Name, key)
 
 	if r.kind.Forget != nil {
