@@ -98,9 +98,7 @@ func (s *storage) Start(ctx context.Context) error {
 		return fmt.Errorf("serve artifacts: %w", err)
 	}
 
-	server := &http.Server{
-		Handler: s.store.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-	}
+	server := newServer(s.store.Handler())
 
 	s.serving.Store(true)
 
@@ -122,6 +120,15 @@ func (s *storage) Start(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// newServer returns the server of the artifacts. Whoever reads or writes too slowly does not hold a connection and an open file
+// for ever: the largest artifact takes ten minutes at two megabytes a second.
+func newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 10 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
 }
 
 // sharedTrees returns the unpacked artifacts of the process, and makes them if they are not there. They lie in a temporary

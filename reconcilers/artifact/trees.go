@@ -3,6 +3,7 @@ package artifact
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -36,6 +37,10 @@ type TreesOptions struct {
 
 	// Attempts to fetch, if a server cannot be reached or is in trouble. Zero means 4.
 	Attempts int
+
+	// Timeout of all attempts together. Those who wait for an artifact may have none of their own, and a server that does
+	// not come to an end must not hold them. Zero means 5 min.
+	Timeout time.Duration
 
 	// Wait waits before an attempt, the second one being number 2, or fails when the context ends. Nil means 500 ms,
 	// doubled each time, 10 s at most.
@@ -117,6 +122,10 @@ func (o TreesOptions) withDefaults() TreesOptions {
 		o.Attempts = 4
 	}
 
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Minute
+	}
+
 	if o.Wait == nil {
 		o.Wait = backOff
 	}
@@ -192,7 +201,8 @@ func (t *Trees) use(ctx context.Context, d digest.Digest, a *meta.Artifact) *nod
 		n = &node{digest: d, ready: make(chan struct{})}
 		t.nodes[d] = n
 
-		ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		ctx, n.cancel = context.WithTimeoutCause(context.WithoutCancel(ctx), t.options.Timeout,
+			fmt.Errorf("timed out after %s", t.options.Timeout))
 		go t.load(ctx, n, a.DeepCopy())
 	}
 
@@ -209,7 +219,7 @@ func (t *Trees) use(ctx context.Context, d digest.Digest, a *meta.Artifact) *nod
 
 // load fills a node.
 func (t *Trees) load(ctx context.Context, n *node, a *meta.Artifact) {
-	dir, bytes, err := t.unpack(ctx, n.digest, a)
+	dir, bytes, err := t.guarded(ctx, n.digest, a)
 
 	t.mu.Lock()
 	n.dir, n.bytes, n.err = dir, bytes, err
@@ -226,6 +236,22 @@ func (t *Trees) load(ctx context.Context, n *node, a *meta.Artifact) {
 	if gone && err == nil {
 		_ = os.RemoveAll(dir)
 	}
+}
+
+// guarded unpacks an artifact. What is not expected of foreign bytes must not end the process, and what takes too long says so.
+func (t *Trees) guarded(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, bytes int64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
+
+	dir, bytes, err = t.unpack(ctx, d, a)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("fetch artifact %q: %w", ingest.Redact(a.URL), context.Cause(ctx))
+	}
+
+	return dir, bytes, err
 }
 
 // release takes a user away from a node. What nobody uses is kept for a while, and what nobody waits for is given up.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/artifact"
@@ -346,6 +347,39 @@ func TestOpenGivesUp(t *testing.T) {
 
 	if got := read(t, tree); got != "text" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Those who wait may have no end of their own: a server that never answers must not hold them.
+func TestOpenEnds(t *testing.T) {
+	o := newOrigin(t)
+	before := func(_ http.ResponseWriter, r *http.Request) bool {
+		<-r.Context().Done()
+
+		return true
+	}
+	o.before.Store(&before)
+
+	trees := newTrees(t, artifact.TreesOptions{Timeout: 50 * time.Millisecond})
+
+	_, err := trees.Open(t.Context(), o.tarball(t, "one", "text"))
+	if err == nil || !strings.HasSuffix(err.Error(), "timed out after 50ms") {
+		t.Errorf("unexpected error: %v", err)
+	}
+}
+
+// panicking is a transport with a bug.
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("no idea") }
+
+// What nobody expects of foreign bytes is the failure of one artifact, and not the end of the process.
+func TestOpenRecoversFromPanics(t *testing.T) {
+	trees := newTrees(t, artifact.TreesOptions{Client: &http.Client{Transport: panicking{}}})
+
+	_, err := trees.Open(t.Context(), newOrigin(t).tarball(t, "one", "text"))
+	if err == nil || err.Error() != "internal error: no idea" {
+		t.Errorf("unexpected error: %v", err)
 	}
 }
 
