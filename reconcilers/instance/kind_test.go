@@ -181,4 +181,8 @@ func TestChecks(t *testing.T) {
 			t.Errorf("check %d: got %t: %s", i, got, step.reason)
 		}
 	}
+	obj.Annotations, obj.Status.LastHandledReconcileAt = nil, "now"
+	if c.due(obj, start.Add(61*time.Minute)) {
+		t.Error("a request that was answered and taken back is taken for a new one")
+	}
 }

@@ -72,7 +72,8 @@ func (c *checks) due(obj *fluxv1.FluxInstance, now time.Time) bool {
 		c.done = map[types.UID]time.Time{}
 	}
 	last, ok := c.done[obj.UID]
-	asked := obj.Annotations[meta.ReconcileRequestAnnotation] != obj.Status.LastHandledReconcileAt
+	request, asked := obj.Annotations[meta.ReconcileRequestAnnotation]
+	asked = asked && request != obj.Status.LastHandledReconcileAt
 	if ok && !asked && now.Sub(last) < obj.GetInterval()*9/10 {
 		return false
 	}
