@@ -194,6 +194,9 @@ func unhealthy(e *env) {
 		!strings.Contains(c.Message, "Kustomization/flux-system/flux-system status: 'InProgress'") {
 		e.t.Errorf("Ready is %+v", c)
 	}
+	if r := engine.Condition(obj, "Reconciling"); r == nil || r.Reason != "ProgressingWithRetry" || r.Message != c.Message {
+		e.t.Errorf("Reconciling is %+v", r)
+	}
 	if obj.Status.History[0].LastReconciledStatus != "ReconciliationFailed" || obj.Status.LastAppliedRevision == obj.Status.LastAttemptedRevision {
 		e.t.Errorf("status of a failure is %+v", obj.Status)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -197,6 +199,7 @@ func (r *reconciler) await(obj *fluxv1.FluxInstance, s *scope, goal health.Goal,
 		s.failure = err.Error()
 		r.remember(obj, s)
 	}
+	engine.Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, err.Error())
 	return engine.Wait(meta.ReconciliationFailedReason, verdict.after, err)
 }
 
