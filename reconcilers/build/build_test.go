@@ -437,6 +437,21 @@ func TestReadsAreBounded(t *testing.T) {
 	wantError(t, "A file that is read often counts each time.", err, `read "big.txt": the build reads more than`)
 }
 
+// A parsed value takes much more than the two bytes that it may be written in.
+func TestValuesAreBounded(t *testing.T) {
+	dense := strings.TrimSuffix(configMap("a"), "\n") + "\nextra: [" + strings.Repeat("0,", maxFileValues) + "0]\n"
+
+	for name, f := range map[string]files{
+		"Direct":  {"a.yaml": dense},
+		"Library": {"a.yaml": dense, "kustomization.yaml": "resources: [a.yaml]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(Options{}).Build(context.Background(), Request{Dir: f.write(t)})
+			wantError(t, "A file has a limited number of values.", err, `read "a.yaml": more than 2000000 values`)
+		})
+	}
+}
+
 func TestSchemaDoesNotStay(t *testing.T) {
 	b := New(Options{})
 	thing := "apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: a}\n"

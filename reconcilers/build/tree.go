@@ -29,6 +29,13 @@ const maxReads = 20_000
 // thousands of keys, and each becomes a copy of its own in memory.
 const maxReadBytes = 8 * DefaultMaxFileSize
 
+// maxFileValues and maxValues bound the YAML values in one file and in all that one build reads. A parsed value takes some
+// two hundred bytes, so that a file of sixteen megabytes of them took two gigabytes.
+const (
+	maxFileValues = 2_000_000
+	maxValues     = 3 * maxFileValues
+)
+
 var errReadOnly = errors.New("the artifact is read-only")
 
 // tree is the artifact as the kustomize library sees it: read-only, confined to the directory of the artifact, with the
@@ -43,6 +50,7 @@ type tree struct {
 	overlay map[string][]byte
 	reads   int
 	bytes   int64 // that were read
+	values  int   // that may be in them
 
 	// refused is the first error that ends the build, whatever the library makes of it: it drops some read errors.
 	refused error
@@ -132,7 +140,23 @@ func (t *tree) read(name string) ([]byte, error) {
 		return nil, err
 	}
 
+	n := countValues(data.Bytes())
+	if t.values += n; n > maxFileValues || t.values > maxValues {
+		return nil, t.refuse(fmt.Errorf("read %q: more than %d values in the file, or %d in all files of the build",
+			name, maxFileValues, maxValues))
+	}
+
 	return data.Bytes(), nil
+}
+
+// countValues returns how many values the text holds at most, if it is YAML: each has one of the marks before it.
+func countValues(data []byte) int {
+	n := 1
+	for _, mark := range []string{"\n", ",", ":", "[", "{", "- ", "-\t", "? "} {
+		n += bytes.Count(data, []byte(mark))
+	}
+
+	return n
 }
 
 // ReadFile implements filesys.FileSystem. Everything that the library parses passes here, so this is where a build is
