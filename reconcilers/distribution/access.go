@@ -39,14 +39,22 @@ func (p *plan) fitRole(role *rbacv1.ClusterRole) {
 
 func (p *plan) fitBinding(binding *rbacv1.ClusterRoleBinding) {
 	suffix := "-" + p.instance.Namespace
-	if binding.RoleRef.Name == binding.Name { // a role of ours, and not one of the cluster
+	ours := binding.RoleRef.Name == binding.Name // and not a role of the cluster
+	if ours {
 		binding.RoleRef.Name += suffix
 	}
 	binding.Name += suffix
-	binding.Subjects = slices.DeleteFunc(binding.Subjects, func(s rbacv1.Subject) bool { return !p.hasAccount(s.Name) })
+	binding.Subjects = slices.DeleteFunc(binding.Subjects, func(s rbacv1.Subject) bool {
+		return !p.hasAccount(s.Name) || s.Name == unified && !ours && !p.applies()
+	})
 	for i := range binding.Subjects {
 		binding.Subjects[i].Namespace = p.instance.Namespace
 	}
+}
+
+// applies tells whether the instance deploys for users, and so needs their rights.
+func (p *plan) applies() bool {
+	return p.has(fluxv1.KustomizeController) || p.has(fluxv1.HelmController)
 }
 
 // hasAccount tells whether the service account is one of the instance.
