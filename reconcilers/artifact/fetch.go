@@ -93,11 +93,11 @@ func (t *Trees) fetch(ctx context.Context, dir string, d digest.Digest, a *meta.
 
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
-		return 0, fmt.Errorf("fetch artifact %q: %w: %s", url, ErrNotFound, resp.Status)
+		return 0, fmt.Errorf("fetch artifact %q: %w: %s", url, ErrNotFound, ingest.Status(resp))
 	case resp.StatusCode >= http.StatusInternalServerError, resp.StatusCode == http.StatusTooManyRequests:
-		return 0, &transferError{fmt.Errorf("fetch artifact %q: %s", url, resp.Status)}
+		return 0, &transferError{fmt.Errorf("fetch artifact %q: %s", url, ingest.Status(resp))}
 	case resp.StatusCode != http.StatusOK:
-		return 0, fmt.Errorf("fetch artifact %q: %s", url, resp.Status)
+		return 0, fmt.Errorf("fetch artifact %q: %s", url, ingest.Status(resp))
 	}
 
 	body := io.Reader(resp.Body)

@@ -98,7 +98,7 @@ func NewTransport(o HTTPOptions) *http.Transport {
 		MaxIdleConnsPerHost: 4,
 		ForceAttemptHTTP2:   true,
 
-		MaxResponseHeaderBytes: 1 << 20,
+		MaxResponseHeaderBytes: 128 << 10,
 	}
 }
 
@@ -206,6 +206,12 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 
 	return n, err
+}
+
+// Status returns the code of an answer and what it means. The words that the server sends with it may be anything, of any
+// length, and would end up in conditions and logs.
+func Status(resp *http.Response) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
 // Redact returns the URL without what could be a secret: user information, query and fragment.

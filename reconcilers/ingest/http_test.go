@@ -224,3 +224,12 @@ func TestRedactError(t *testing.T) {
 		}
 	}
 }
+
+func TestStatus(t *testing.T) {
+	for code, want := range map[int]string{404: "404 Not Found", 799: "799"} {
+		resp := &http.Response{StatusCode: code, Status: strings.Repeat("x", 1<<20)}
+		if got := ingest.Status(resp); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

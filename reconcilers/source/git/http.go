@@ -128,12 +128,12 @@ func (t *httpTransport) do(req *http.Request, own bool) (*http.Response, error) 
 
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, fmt.Errorf("%w: %s", errDenied, resp.Status)
+		return nil, fmt.Errorf("%w: %s", errDenied, ingest.Status(resp))
 	case http.StatusNotFound, http.StatusGone:
-		return nil, fmt.Errorf("%w: %s", errNoRepo, resp.Status)
+		return nil, fmt.Errorf("%w: %s", errNoRepo, ingest.Status(resp))
 	}
 
-	return nil, fmt.Errorf("the server answers %q", resp.Status)
+	return nil, fmt.Errorf("the server answers %q", ingest.Status(resp))
 }
 
 // move remembers where a redirect of the listing has led to, for the requests that follow.
