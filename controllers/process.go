@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -117,7 +118,7 @@ func New(o Options) (*Process, error) {
 
 	p := &Process{Options: o, Manager: mgr}
 
-	if p.access, err = access.New(o.Config, access.Options{UserAgent: o.UserAgent}); err != nil {
+	if p.access, err = access.New(o.direct(), access.Options{UserAgent: o.UserAgent}); err != nil {
 		return nil, fmt.Errorf("make API access: %w", err)
 	}
 
@@ -147,6 +148,18 @@ func (o Options) managed() *rest.Config {
 	c.QPS, c.Burst = -1, 0
 	c.UserAgent = o.UserAgent
 	c.ContentType = ""
+
+	return c
+}
+
+// requestTimeout is of one request, its retries included. The API server gives up after a minute: what takes longer hangs on
+// the way, and must not hold a worker.
+const requestTimeout = 2 * time.Minute
+
+// direct returns the configuration of package access, whose watches have no timeout.
+func (o Options) direct() *rest.Config {
+	c := rest.CopyConfig(o.Config)
+	c.Timeout = cmp.Or(c.Timeout, requestTimeout)
 
 	return c
 }
