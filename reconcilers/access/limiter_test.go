@@ -42,17 +42,18 @@ func TestLimiterHalvesOncePerOverload(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
 	l := newLimiter(0, clock)
 	refused := l.observe(roundTripperFunc(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusTooManyRequests}, nil
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Body: http.NoBody}, nil
 	}))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := func() {
-		resp, err := refused.RoundTrip(req)
+		resp, err := refused.RoundTrip(req) //nolint:bodyclose // it has none
 		if err != nil || resp.StatusCode != http.StatusTooManyRequests {
 			t.Fatal("the answer is not passed on")
 		}
+		resp.Body.Close()
 	}
 	send()
 	send()
