@@ -49,7 +49,7 @@ func TestLimiterHalvesOncePerOverload(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := func() {
-		resp, err := refused.RoundTrip(req) //nolint:bodyclose // it has none
+		resp, err := refused.RoundTrip(req)
 		if err != nil || resp.StatusCode != http.StatusTooManyRequests {
 			t.Fatal("the answer is not passed on")
 		}
