@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,7 +62,11 @@ func index(binaries []binary, about metadata) (v1.ImageIndex, error) {
 		addenda = append(addenda, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &platform}})
 	}
 	idx := mutate.IndexMediaType(mutate.AppendManifests(empty.Index, addenda...), types.OCIImageIndex)
-	return mutate.Annotations(idx, about.labels()).(v1.ImageIndex), nil
+	annotated, ok := mutate.Annotations(idx, about.labels()).(v1.ImageIndex)
+	if !ok {
+		return nil, errors.New("annotate image index: it is no index any more")
+	}
+	return annotated, nil
 }
 
 // image is one platform's image: the program on an empty base.

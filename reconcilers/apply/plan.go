@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -118,12 +119,7 @@ func (k *task) proven(r *record) bool {
 	if r == nil || !k.known || k.live.UID != r.uid {
 		return false
 	}
-	for _, d := range r.proven {
-		if d == k.digest {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.proven, k.digest)
 }
 
 // depend notes for each object that has to be tried which suspects among the foundations it needs: its namespace, the

@@ -177,13 +177,14 @@ func TestPlan(t *testing.T) {
 // say puts what is planned for an object into words.
 func say(k *task) string {
 	var words []string
-	switch {
-	case k.verdict == clean:
+	switch k.verdict {
+	case clean:
 		return "clean"
-	case k.verdict == skip:
+	case skip:
 		return "skip"
-	case k.verdict == slow:
+	case slow:
 		return "slow"
+	default:
 	}
 	if k.correct {
 		words = append(words, "correct")

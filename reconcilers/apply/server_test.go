@@ -99,7 +99,7 @@ func (b *bench) ctx() context.Context { return b.t.Context() }
 func (b *bench) objects(docs string) []*unstructured.Unstructured {
 	b.t.Helper()
 	var out []*unstructured.Unstructured
-	for _, doc := range strings.Split(strings.ReplaceAll(docs, "NS", b.namespace), "\n---\n") {
+	for doc := range strings.SplitSeq(strings.ReplaceAll(docs, "NS", b.namespace), "\n---\n") {
 		if strings.TrimSpace(doc) == "" {
 			continue
 		}

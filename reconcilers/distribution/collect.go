@@ -87,13 +87,7 @@ func (p *plan) redirect() {
 		case "Service":
 			set(o, unified, "spec", "selector", "app")
 			if o.GetName() == fluxv1.NotificationController {
-				ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
-				for _, port := range ports {
-					if m, ok := port.(map[string]any); ok {
-						m["targetPort"] = "http-events"
-					}
-				}
-				set(o, ports, "spec", "ports")
+				retarget(o, "http-events")
 			}
 		case "NetworkPolicy":
 			if _, found, _ := unstructured.NestedString(o.Object, "spec", "podSelector", "matchLabels", "app"); found {
@@ -101,6 +95,17 @@ func (p *plan) redirect() {
 			}
 		}
 	}
+}
+
+// retarget points all ports of a Service at a port of its pods.
+func retarget(o *unstructured.Unstructured, target string) {
+	ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
+	for _, port := range ports {
+		if m, ok := port.(map[string]any); ok {
+			m["targetPort"] = target
+		}
+	}
+	set(o, ports, "spec", "ports")
 }
 
 // settle brings the objects into the namespace of the instance.

@@ -27,7 +27,7 @@ func profileOf(size, component string) (profile, bool) {
 	if !source && component != fluxv1.KustomizeController && component != fluxv1.HelmController {
 		return profile{}, false
 	}
-	p := profile{}
+	var p profile
 	switch size {
 	case fluxv1.ClusterSizeSmall:
 		p = profile{concurrent: 5, requeue: "10s", cpu: "1", memory: "512Mi"}

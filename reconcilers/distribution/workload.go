@@ -67,13 +67,13 @@ func (w *workload) arg(name string) (string, bool) {
 // appended.
 func (w *workload) setArg(name, value string) {
 	prefix := "--" + name + "="
-	args := w.container().Args
-	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, prefix) })
+	c := w.container()
+	i := slices.IndexFunc(c.Args, func(a string) bool { return strings.HasPrefix(a, prefix) })
 	if i < 0 {
-		w.container().Args = append(args, prefix+value)
+		c.Args = append(c.Args, prefix+value)
 		return
 	}
-	args[i] = prefix + value
+	c.Args[i] = prefix + value
 }
 
 // setGate switches a feature on or off.

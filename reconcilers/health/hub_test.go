@@ -127,6 +127,7 @@ func TestFingerprintsAreTheSameInAllFormats(t *testing.T) {
 
 // still is a hub that watches nothing: events come from the test.
 func still(t testing.TB, c *clocktesting.FakeClock) *Hub {
+	t.Helper()
 	h := New(nil, Options{Wake: func(access.ID, Cause) {}, Clock: c})
 	h.closed = true
 	t.Cleanup(h.stop)

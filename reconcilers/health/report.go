@@ -21,7 +21,7 @@ type Condition struct {
 }
 
 // Report is the health of some objects, each list in the order of their identities.
-type Report struct {
+type Report struct { //nolint:recvcheck // a report is a value; add is how the hub makes one
 	Current    []Condition
 	InProgress []Condition // those that are missing or being deleted, too
 	Failed     []Condition

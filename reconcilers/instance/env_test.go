@@ -226,7 +226,7 @@ func (e *env) run(what string, wanted func(*fluxv1.FluxInstance) bool) *fluxv1.F
 		case <-e.woken:
 		case <-due:
 		case <-deadline:
-			status, _ := json.MarshalIndent(obj, "", "  ")
+			status, _ := json.MarshalIndent(obj, "", "  ") //nolint:errchkjson // it is shown as far as it goes
 			e.t.Fatalf("the instance does not become %s:\n%s", what, status)
 		}
 	}

@@ -25,7 +25,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	stale = append(stale, r.Applier.Orphans(owner, known)...)
 	kept, doomed := split(stale)
 	for _, ref := range doomed {
-		if err := r.letGo(ctx, obj, s, ref); err != nil {
+		if err := r.letGo(ctx, obj, ref); err != nil {
 			return r.failed(obj, s, err)
 		}
 	}
@@ -42,7 +42,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 
 // letGo prepares the deletion of the source or Kustomization of a spec.sync that is gone: the Kustomization leaves what it
 // deployed, unless the user told it to delete that; and neither waits for a controller that is not there.
-func (r *reconciler) letGo(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, ref access.Ref) error {
+func (r *reconciler) letGo(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) error {
 	if !isSync(ref) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func (t *transactions) record(obj *fluxv1.FluxInstance, revision string, now tim
 			revision: revision, generation: obj.Generation, requested: requested, started: now, changes: current.changes,
 		}
 	}
-	current.changes = append(current.changes[:len(current.changes):len(current.changes)], changes...)
+	current.changes = append(slices.Clip(current.changes), changes...)
 	t.open[obj.UID] = current
 	return current
 }

@@ -147,7 +147,7 @@ func (w *workshop) build(ctx context.Context, t tool, dir string) error {
 		return err
 	}
 	tmp := dir + ".tmp"
-	defer os.RemoveAll(tmp)
+	defer os.RemoveAll(tmp) //nolint:errcheck // the next build removes what is left
 	// A build that was killed may have left it: nobody else builds this now.
 	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755)); err != nil {
 		return err

@@ -15,8 +15,8 @@ func (c *Cluster) record() record {
 // takeDir locks the run folder, makes it if need be, and empties it.
 func (c *Cluster) takeDir(dir string) error {
 	var err error
-	switch {
-	case dir == "":
+	switch dir {
+	case "":
 		dir, err = os.MkdirTemp("", "weir-cluster-")
 		c.made = true
 	default:

@@ -29,7 +29,7 @@ func tryLock(path string) (*fileLock, error) {
 			return nil, err
 		}
 		if err := flock(f); err != nil {
-			f.Close()
+			_ = f.Close() //nolint:errcheck // nothing was written
 			if errors.Is(err, syscall.EWOULDBLOCK) {
 				return nil, nil
 			}
@@ -38,7 +38,7 @@ func tryLock(path string) (*fileLock, error) {
 		if current(f, path) {
 			return &fileLock{f}, nil
 		}
-		f.Close() // removed by its former holder: this lock guards nothing
+		_ = f.Close() //nolint:errcheck // removed by its former holder: this lock guards nothing
 	}
 }
 
@@ -60,7 +60,7 @@ func lock(ctx context.Context, path string) (*fileLock, error) {
 }
 
 // unlock releases the lock and leaves the file, since others may wait on it.
-func (l *fileLock) unlock() { l.file.Close() }
+func (l *fileLock) unlock() { _ = l.file.Close() } //nolint:errcheck // nothing was written
 
 func flock(f *os.File) error {
 	for {

@@ -76,13 +76,13 @@ func (c *Cluster) startInit() error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() // the child has its own
+	defer in.Close() //nolint:errcheck // the child has its own
 	log := filepath.Join(c.file("logs"), "node.log")
 	out, err := os.Create(log)
 	if err != nil {
 		return errors.Join(err, orders.Close())
 	}
-	defer out.Close()
+	defer out.Close() //nolint:errcheck // the child has its own
 	p := program{name: "node", path: filepath.Join(c.tools["node"], "init")}
 	cmd := exec.Command(p.path) //nolint:noctx // it lives as long as the cluster
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, out

@@ -69,7 +69,7 @@ func (c *Cluster) dismiss() error {
 	if err != nil {
 		return err
 	}
-	defer p.Release()
+	defer p.Release() //nolint:errcheck // it frees what the look-up took
 	// Asked after the process was looked up: so it is the one that runs the cluster, and not a later one of that number.
 	if running, err := held(c.file("lock")); err != nil || !running {
 		return err

@@ -136,7 +136,7 @@ func TestKeyFollowsSources(t *testing.T) {
 		}
 		note(content, key(base))
 	}
-	if key(base) != key(base) {
+	if again := key(base); again != key(base) {
 		t.Error("a key changes by itself")
 	}
 	flags := base

@@ -61,8 +61,8 @@ func (s *spawner) run(logs string, p program) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() // the child has its own
-	cmd := exec.Command(p.path, p.args...)
+	defer out.Close()                      //nolint:errcheck // the child has its own
+	cmd := exec.Command(p.path, p.args...) //nolint:gosec,noctx // a program of ours, which lives as long as the cluster
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = []string{"PATH=" + searchPath, "HOME=/nonexistent"}
 	cmd.SysProcAttr = detached()

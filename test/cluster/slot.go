@@ -157,14 +157,14 @@ func (s *slot) portsFree() bool {
 		if err != nil {
 			return false
 		}
-		l.Close()
+		_ = l.Close() //nolint:errcheck // nobody has connected
 	}
 	return true
 }
 
 // network is all of the slot's addresses: a half of a /16 from the upper quarter of 10.0.0.0/8.
 func (s *slot) network() netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(192 + s.number/2), byte(s.number % 2 * 128), 0}), 17)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(192 + s.number/2), byte(s.number % 2 * 128), 0}), 17) //nolint:gosec // there are 128 slots
 }
 
 // pods is the range of the pods' addresses.

@@ -115,7 +115,7 @@ func TestNode(t *testing.T) {
 	if _, err := os.Stat(c.Dir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the run folder is left: %v", err)
 	}
-	if _, err := net.ListenPacket("udp", c.HostIP()+":0"); err == nil {
+	if _, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", c.HostIP()+":0"); err == nil {
 		t.Errorf("the link to the node is left: the host still has %s", c.HostIP())
 	}
 }
@@ -250,7 +250,7 @@ func serve(t *testing.T, ip string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "host") }))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "host") }))
 	s.Listener.Close()
 	s.Listener = l
 	s.Start()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/weir-dev/weir/test/cluster"
@@ -20,7 +21,7 @@ const usage = `usage: cluster COMMAND [flag ...]
   up      start a cluster in the background and return when it is ready
   down    stop it and remove its files
   status  tell what runs
-  build   build the programs that the next up would have to
+  build   make the programs that the next up would have to
 
 up, down and status take --dir, the run folder: one cluster per folder.
 `
@@ -44,7 +45,7 @@ type command struct {
 
 func run(ctx context.Context, args []string, out, log io.Writer, cache string) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errors.New(strings.TrimSpace(usage))
 	}
 	c := &command{out: out, log: log}
 	f := flag.NewFlagSet("cluster "+args[0], flag.ContinueOnError)

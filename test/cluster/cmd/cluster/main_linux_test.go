@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +42,7 @@ func execute(t *testing.T, args ...string) string {
 func TestUpAndDown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	up := []string{"up", "--dir", dir, "--node", "false"}
-	t.Cleanup(func() { run(t.Context(), []string{"down", "--dir", dir}, t.Output(), t.Output(), "") })
+	t.Cleanup(func() { _ = run(context.Background(), []string{"down", "--dir", dir}, t.Output(), t.Output(), "") }) //nolint:errcheck // as a rule nothing runs any more
 	kubeconfig := "export KUBECONFIG=" + filepath.Join(dir, "kubeconfig")
 	for _, step := range []struct {
 		args []string
@@ -64,7 +66,7 @@ func TestUpAndDown(t *testing.T) {
 func TestKilledSupervisor(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	execute(t, "up", "--dir", dir)
-	t.Cleanup(func() { run(t.Context(), []string{"down", "--dir", dir}, t.Output(), t.Output(), "") })
+	t.Cleanup(func() { _ = run(context.Background(), []string{"down", "--dir", dir}, t.Output(), t.Output(), "") }) //nolint:errcheck // as a rule nothing runs any more
 	c, err := cluster.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -83,8 +85,7 @@ func TestKilledSupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, f := range watched {
-		events := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
-		if n, err := unix.Poll(events, int(vanishing.Milliseconds())); n != 1 {
+		if err := ended(f); err != nil {
 			t.Errorf("%s outlived its supervisor: %v", name, err)
 		}
 	}
@@ -115,5 +116,22 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("%s: want %q, got %v", tt.reason, tt.want, err)
 			}
 		})
+	}
+}
+
+// ended waits until the process of a pidfd has ended.
+func ended(pidfd *os.File) error {
+	events := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(events, int(vanishing.Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR): // a signal to this process: the wait begins anew
+		case err != nil:
+			return err
+		case n != 1:
+			return fmt.Errorf("still there after %s", vanishing)
+		default:
+			return nil
+		}
 	}
 }

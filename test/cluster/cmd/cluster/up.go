@@ -58,7 +58,7 @@ func (c *command) detach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer progress.Close()
+	defer progress.Close() //nolint:errcheck // it is only read
 	//nolint:gosec,noctx // it is this very program, and is to outlive the context
 	cmd := exec.Command(self, "supervise", "--dir", c.dir, "--cache", c.options.Cache,
 		"--node", strconv.FormatBool(c.options.Mode == cluster.Node),
@@ -95,7 +95,7 @@ func redirect(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // the copies stay open
 	return errors.Join(unix.Dup2(int(f.Fd()), syscall.Stdout), unix.Dup2(int(f.Fd()), syscall.Stderr))
 }
 
