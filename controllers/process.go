@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
@@ -256,6 +258,9 @@ func (p *Process) engineOptions() (engine.Options, error) {
 	}, nil
 }
 
+// maxOutage is the longest delay between two attempts to reach the API server.
+const maxOutage = 30 * time.Second
+
 // watch is a source of events of a controller.
 type watch = source.Source
 
@@ -269,6 +274,8 @@ func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyA
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
 		Reconciler:              engine.New(k, p.engine),
 		MaxConcurrentReconciles: concurrent,
+		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](p.MinRetryDelay, min(p.MaxRetryDelay, maxOutage)),
 	})
 	if err != nil {
 		return fmt.Errorf("make controller of %s: %w", k.Name, err)

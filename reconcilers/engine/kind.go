@@ -59,10 +59,6 @@ type Kind[O Object, S any] struct {
 	// Finalizer is added before the first step runs, and removed after the last Delete step. Empty means none.
 	Finalizer string
 
-	// Conditions are the types that the kind owns beside Ready, Reconciling and Stalled. Conditions of other types are
-	// left alone.
-	Conditions []string
-
 	// Interval returns the time between two runs of an unchanged object, before jitter. Zero means that nothing runs
 	// until something changes.
 	Interval func(obj O) time.Duration

@@ -195,7 +195,6 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		FieldOwner: FieldOwner,
 		New:        func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
 		Finalizer:  meta.Finalizer,
-		Conditions: []string{meta.HealthyCondition},
 		Interval:   func(obj *kustomizev1.Kustomization) time.Duration { return obj.Spec.Interval.Duration },
 		Retry:      (*kustomizev1.Kustomization).GetRetryInterval,
 		Ready:      engine.FromVerdict(success),

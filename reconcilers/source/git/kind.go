@@ -84,7 +84,6 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 		Controller: Controller,
 		New:        func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
 		Finalizer:  meta.Finalizer,
-		Conditions: slices.Concat(negative(), positive()),
 		Interval:   func(obj *sourcev1.GitRepository) time.Duration { return obj.Spec.Interval.Duration },
 		Ready:      engine.FromConditions[*sourcev1.GitRepository, scope](negative(), positive()),
 		Open:       r.open,
