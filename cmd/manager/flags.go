@@ -120,7 +120,7 @@ func (c *config) commonFlags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.DurationVar(&c.leaseDuration, "leader-election-lease-duration", 35*time.Second, "How long a lease lasts that is not renewed.")
 	fs.DurationVar(&c.renewDeadline, "leader-election-renew-deadline", 30*time.Second, "How long the leader tries to renew its lease before it gives up.")
 	fs.DurationVar(&c.retryPeriod, "leader-election-retry-period", 5*time.Second, "The time between two attempts to get or renew the lease.")
-	fs.DurationVar(&c.gracefulShutdownTimeout, "graceful-shutdown-timeout", 30*time.Second, "How long running reconciles may take to end on shutdown.")
+	fs.DurationVar(&c.gracefulShutdownTimeout, "graceful-shutdown-timeout", 8*time.Second, "How long running reconciles may take to end on shutdown; less than the grace period of the pod, so that the lease is given back.")
 	fs.BoolVar(&c.watchAllNamespaces, "watch-all-namespaces", true, "Watch all namespaces, or only that in RUNTIME_NAMESPACE.")
 	fs.StringVar(&c.watchLabelSelector, "watch-label-selector", "", "Reconcile only the objects with these labels.")
 	fs.StringVar(&c.watchConfigsSelector, "watch-configs-label-selector", "reconcile.fluxcd.io/watch=Enabled",
