@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -174,9 +175,7 @@ func (s *stage) delivery(namespace, name, source, path string, more map[string]a
 		"sourceRef": map[string]any{"kind": "GitRepository", "name": source},
 	}
 
-	for k, v := range more {
-		spec[k] = v
-	}
+	maps.Copy(spec, more)
 
 	o.Object["spec"] = spec
 

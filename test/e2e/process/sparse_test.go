@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/weir-dev/weir/test/gitserver"
@@ -89,8 +90,8 @@ func zeros(size uint64) []byte {
 	}
 
 	first, next := flushed(), flushed()
-	out := append(first, bytes.Repeat(next, int(size/piece)-1)...) //nolint:gosec // a few
-	out = append(out, 1, 0, 0, 0xff, 0xff)                         // the last block: stored, empty
+	out := slices.Concat(first, bytes.Repeat(next, int(size/piece)-1)) //nolint:gosec // a few
+	out = append(out, 1, 0, 0, 0xff, 0xff)                             // the last block: stored, empty
 
 	const base = 65521 // of Adler-32: with zeros, the first sum stays 1 and the second counts them
 

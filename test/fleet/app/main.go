@@ -33,7 +33,7 @@ func serve(ctx context.Context, address, version, greeting string) error {
 		defer cancel()
 		_ = server.Shutdown(limited)
 	}()
-	log.Printf("web %s listens on %s", version, address)
+	log.Printf("web %s listens on %s", version, address) //nolint:gosec // what the Deployment says
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

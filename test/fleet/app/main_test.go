@@ -19,7 +19,7 @@ func TestHandler(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			handler("1.0.0", "hello").ServeHTTP(w, httptest.NewRequest(http.MethodGet, tc.path, nil))
+			handler("1.0.0", "hello").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path, nil))
 
 			if w.Code != tc.status || w.Body.String() != tc.body {
 				t.Errorf("%s: got %d %q, want %d %q", tc.reason, w.Code, w.Body, tc.status, tc.body)
