@@ -54,12 +54,33 @@ func (d *demo) await(ctx context.Context, tell func(platform.Snapshot, *news), c
 		tell(s, n)
 
 		err := condition(s)
-		if err != nil {
-			n.waiting(err)
+		if err == nil {
+			return nil
 		}
+
+		if stalled := stalled(s); stalled != nil {
+			return platform.Stop(stalled)
+		}
+
+		n.waiting(err)
 
 		return err
 	})
+}
+
+// stalled says what has given up until somebody changes it.
+func stalled(s platform.Snapshot) error {
+	for _, kind := range []schema.GroupVersionKind{
+		platform.FluxInstance(), platform.GitRepository(), platform.Kustomization(),
+	} {
+		for _, o := range s.List(kind, "") {
+			if state, reason, message := platform.Condition(o, "Stalled"); state == "True" {
+				return fmt.Errorf("%s has given up: %s: %s", platform.Name(o), reason, message)
+			}
+		}
+	}
+
+	return nil
 }
 
 // deliver applies the one FluxInstance and shows what comes of it.
@@ -91,18 +112,17 @@ func (d *demo) deliver(ctx context.Context) error {
 
 	err = d.await(ctx, d.tellAll, platform.All(d.delivered(revision), func(s platform.Snapshot) error {
 		return platform.Current(s.Get(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName), "FluxInstance")
-	}, func(s platform.Snapshot) error {
-		return platform.Current(s.Get(maintenanceWindow(), "", "weekly"), "MaintenanceWindow/weekly")
 	}))
 	if err != nil {
 		return err
 	}
 
+	d.out.line("  Everything is ready after %.1f s:\n", time.Since(start).Seconds())
+
 	if err := <-tracking; err != nil {
 		return err
 	}
 
-	d.out.line("  Everything is ready after %.1f s:\n", time.Since(start).Seconds())
 	d.out.table(rows(d.view.Now(), d.components()))
 	d.out.line("")
 

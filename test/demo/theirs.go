@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
@@ -65,18 +68,22 @@ func (d *demo) withoutImages() error {
 
 // remains is what down has to know of a cluster that is not the demo's own.
 type remains struct {
-	Kubeconfig, Install string
-	Command             []string // of the manager, if it runs beside the cluster
+	Kubeconfig string
+	Installed  []*unstructured.Unstructured // besides what the instance deploys
+	Command    []string                     // of the manager, if it runs beside the cluster
 }
 
 func (d *demo) remainsFile() string { return filepath.Join(d.dir, "bin", "remains.json") }
 
-func (d *demo) remember(command ...string) error {
+// remember writes it down.
+func (d *demo) remember(r remains) error {
 	if !d.theirs {
 		return nil
 	}
 
-	content, err := json.Marshal(remains{Kubeconfig: d.kubeconfig, Install: string(d.release.Install), Command: command})
+	r.Kubeconfig = d.kubeconfig
+
+	content, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
@@ -101,6 +108,8 @@ func (d *demo) join(ctx context.Context) (string, error) {
 	for i := range list.Items {
 		switch platform.Text(&list.Items[i], "spec", "group") {
 		case fluxv1.GroupVersion.Group, platform.Kustomization().Group, platform.GitRepository().Group:
+			d.client = nil // there is nothing to explain
+
 			return "", fmt.Errorf("the cluster at %s runs Flux already: the demo leaves it alone", where)
 		}
 	}
@@ -139,7 +148,7 @@ func (d *demo) leave(ctx context.Context) error {
 			return "", err
 		}
 
-		return where, errors.Join(d.removeFleet(ctx), d.removeOperator(ctx, []byte(r.Install)))
+		return where, errors.Join(d.removeFleet(ctx), d.removeOperator(ctx, r.Installed))
 	})
 }
 
@@ -155,50 +164,49 @@ func (d *demo) restart(ctx context.Context, command []string) error {
 	return err
 }
 
-// removeFleet makes the instance follow nothing, which removes what it has delivered, and then removes the instance.
+// removeFleet deletes the Kustomization that all others come from, which takes along what they deployed, and then the
+// instance. That one is paused meanwhile, lest it puts the Kustomization back; on its own it would leave what was deployed.
 func (d *demo) removeFleet(ctx context.Context) error {
 	instance := platform.Object(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName)
 
 	err := d.client.Get(ctx, client.ObjectKeyFromObject(instance), instance)
-	if meta.IsNoMatchError(err) || client.IgnoreNotFound(err) == nil && err != nil {
-		return nil //nolint:nilerr // it did not get that far
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return nil // it did not get that far
 	}
 
 	if err != nil {
 		return err
 	}
 
-	if err := d.view.Track(ctx, platform.FluxInstance()); err != nil {
+	if err := d.view.Track(ctx, platform.FluxInstance(), platform.Core("Namespace")); err != nil {
 		return err
 	}
 
-	if _, err := d.client.Edit(ctx, platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName, `{"spec":{"sync":null}}`); err != nil {
+	pause := fmt.Sprintf(`{"metadata":{"annotations":{%q:"disabled"}}}`, fluxv1.ReconcileAnnotation)
+	if _, err := d.client.Edit(ctx, platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName, pause); err != nil {
 		return err
 	}
 
-	if err := d.awaitGone(ctx); err != nil {
+	if err := d.removeKustomizations(ctx); err != nil {
 		return err
 	}
 
-	if err := d.client.Delete(ctx, instance); err != nil {
+	resume := fmt.Sprintf(`{"metadata":{"annotations":{%q:null}},"spec":{"sync":null}}`, fluxv1.ReconcileAnnotation)
+	if _, err := d.client.Edit(ctx, platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName, resume); err != nil {
 		return err
 	}
 
-	return d.view.Until(ctx, func(s platform.Snapshot) error {
-		if s.Get(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName) != nil {
-			return errors.New("the FluxInstance is there")
-		}
-
-		return nil
-	})
+	return d.remove(ctx, platform.FluxInstance(), [2]string{platform.Namespace, fluxv1.InstanceName})
 }
 
-// awaitGone waits until the fleet is gone.
-func (d *demo) awaitGone(ctx context.Context) error {
-	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(platform.Kustomization())
+// removeKustomizations deletes the first one, and what is left of those that came from it, and waits until all are gone.
+func (d *demo) removeKustomizations(ctx context.Context) error {
+	err := d.view.Track(ctx, platform.Definition())
+	if err != nil {
+		return err
+	}
 
-	if err := d.client.List(ctx, list); meta.IsNoMatchError(err) {
+	if d.view.Now().Get(platform.Definition(), "", "kustomizations."+platform.Kustomization().Group) == nil {
 		return nil // the instance did not get that far
 	}
 
@@ -206,10 +214,42 @@ func (d *demo) awaitGone(ctx context.Context) error {
 		return err
 	}
 
+	root := [2]string{platform.Namespace, "flux-system"}
+
+	return errors.Join(
+		d.remove(ctx, platform.Kustomization(), root),
+		d.remove(ctx, platform.Kustomization(), fleet.Kustomizations()...),
+		d.remove(ctx, platform.Core("Namespace"), namespaces()...),
+	)
+}
+
+// namespaces of the fleet, as objects without a namespace.
+func namespaces() [][2]string {
+	var keys [][2]string
+	for _, key := range fleet.Deployments() {
+		keys = append(keys, [2]string{"", key[0]})
+	}
+
+	return keys
+}
+
+// remove deletes objects, by namespace and name, and waits until they are gone.
+func (d *demo) remove(ctx context.Context, kind schema.GroupVersionKind, keys ...[2]string) error {
+	for _, key := range keys {
+		if err := d.client.Delete(ctx, platform.Object(kind, key[0], key[1])); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+
+	return d.awaitGone(ctx, kind, keys...)
+}
+
+// awaitGone waits until the objects, by namespace and name, are not there.
+func (d *demo) awaitGone(ctx context.Context, kind schema.GroupVersionKind, keys ...[2]string) error {
 	return d.view.Until(ctx, func(s platform.Snapshot) error {
-		for _, key := range append(fleet.Kustomizations(), [2]string{platform.Namespace, "flux-system"}) {
-			if s.Get(platform.Kustomization(), key[0], key[1]) != nil {
-				return fmt.Errorf("Kustomization %s/%s is there", key[0], key[1])
+		for _, key := range keys {
+			if o := s.Get(kind, key[0], key[1]); o != nil {
+				return fmt.Errorf("%s is there", platform.Name(o))
 			}
 		}
 
@@ -218,17 +258,16 @@ func (d *demo) awaitGone(ctx context.Context) error {
 }
 
 // removeOperator removes what was installed, the namespace last.
-func (d *demo) removeOperator(ctx context.Context, manifest []byte) error {
-	objects, err := platform.Decode(manifest)
-	if err != nil {
-		return err
-	}
-
-	for i := len(objects) - 1; i >= 0; i-- {
-		if err := d.client.Delete(ctx, objects[i]); client.IgnoreNotFound(err) != nil && !meta.IsNoMatchError(err) {
+func (d *demo) removeOperator(ctx context.Context, objects []*unstructured.Unstructured) error {
+	for _, o := range slices.Backward(objects) {
+		if err := d.client.Delete(ctx, o); client.IgnoreNotFound(err) != nil && !meta.IsNoMatchError(err) {
 			return err
 		}
 	}
 
-	return nil
+	if err := d.view.Track(ctx, platform.Core("Namespace")); err != nil {
+		return err
+	}
+
+	return d.awaitGone(ctx, platform.Core("Namespace"), [2]string{"", platform.Namespace})
 }

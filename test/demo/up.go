@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -279,8 +280,12 @@ func (d *demo) serveFleet(ctx context.Context) error {
 		}
 
 		address, err := d.service("git").start(ctx, d.program, "--dir="+d.dir, "daemon", "git", d.listen())
-		_, port, _ := strings.Cut(address, ":")
-		d.url = "http://" + d.host + ":" + port + "/" + d.repo.Path
+		if err != nil {
+			return "", err
+		}
+
+		_, port, err := net.SplitHostPort(address)
+		d.url = "http://" + net.JoinHostPort(d.host, port) + "/" + d.repo.Path
 
 		return d.url, err
 	})
@@ -291,33 +296,21 @@ func (d *demo) installOperator(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 
-		objects, err := platform.Decode(d.release.Install)
+		left, err := d.installation()
 		if err != nil {
 			return "", err
 		}
 
-		if d.outside() {
-			scaleToZero(objects)
-
-			// One process of all controllers needs the kinds that a component's own process finds when it comes.
-			definitions, err := platform.Definitions()
-			if err != nil {
-				return "", err
-			}
-
-			objects = append(objects, definitions...)
-		}
-
-		if err := d.remember(); err != nil {
+		if err := d.remember(left); err != nil {
 			return "", err
 		}
 
-		if err := d.client.Apply(ctx, objects...); err != nil {
+		if err := d.client.Apply(ctx, left.Installed...); err != nil {
 			return "", err
 		}
 
 		if d.outside() {
-			if err := d.startManager(ctx); err != nil {
+			if _, err := d.service("manager").start(ctx, left.Command[0], left.Command[1:]...); err != nil {
 				return "", err
 			}
 		}
@@ -330,29 +323,39 @@ func (d *demo) installOperator(ctx context.Context) error {
 	})
 }
 
+// installation is the operator: in the cluster, or scaled to zero and as a command.
+func (d *demo) installation() (remains, error) {
+	objects, err := platform.Decode(d.release.Install)
+	if err != nil || !d.outside() {
+		return remains{Installed: objects}, err
+	}
+
+	scaleToZero(objects)
+
+	// One process of all controllers needs the kinds that a component's own process finds when it comes.
+	definitions, err := platform.Definitions()
+	if err != nil {
+		return remains{}, err
+	}
+
+	m, err := platform.NewManager(d.manager, d.kubeconfig, filepath.Join(d.dir, "manager"), "--image="+d.release.Image)
+	if err != nil {
+		return remains{}, err
+	}
+
+	return remains{
+		Installed: append(objects, definitions...),
+		Command: append([]string{d.program, "--dir=" + d.dir, "--node=false", "daemon", "manager", d.manager},
+			m.Arguments()...),
+	}, nil
+}
+
 func scaleToZero(objects []*unstructured.Unstructured) {
 	for _, o := range objects {
 		if o.GetKind() == "Deployment" {
 			_ = unstructured.SetNestedField(o.Object, int64(0), "spec", "replicas") //nolint:errcheck // it has a spec
 		}
 	}
-}
-
-// startManager runs all controllers in one process beside the cluster.
-func (d *demo) startManager(ctx context.Context) error {
-	m, err := platform.NewManager(d.manager, d.kubeconfig, filepath.Join(d.dir, "manager"), "--image="+d.release.Image)
-	if err != nil {
-		return err
-	}
-
-	args := append([]string{"--dir=" + d.dir, "--node=false", "daemon", "manager", d.manager}, m.Arguments()...)
-	if err := d.remember(append([]string{d.program}, args...)...); err != nil {
-		return err
-	}
-
-	_, err = d.service("manager").start(ctx, d.program, args...)
-
-	return err
 }
 
 // explain adds to an error what the cluster says about it.
@@ -371,7 +374,7 @@ func (d *demo) explain(ctx context.Context, err error) error {
 		d.out.line("== The manager says\n%s", platform.Tail(log, 40)) //nolint:mnd // a screenful
 	}
 
-	d.out.line("\nThe cluster still runs: export KUBECONFIG=%s\n`make demo-down` removes it.", d.kubeconfig)
+	d.out.line("\nTo look around: export KUBECONFIG=%s\nTo remove what the demo has left: make demo-down", d.kubeconfig)
 
 	first, _, _ := strings.Cut(err.Error(), "\n")
 
