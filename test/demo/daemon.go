@@ -134,19 +134,14 @@ func (s service) claim(inherit bool) error {
 		return err
 	}
 
-	if !inherit {
-		claimed = f
-
-		return nil
+	// The copy stays open for as long as the process lives: nobody closes it.
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err == nil && !inherit {
+		syscall.CloseOnExec(fd)
 	}
-
-	_, err = syscall.Dup(int(f.Fd())) // the copy stays open across exec
 
 	return err
 }
-
-// claimed keeps the lock's file from being closed.
-var claimed *os.File //nolint:gochecknoglobals // it is the process's, for as long as it lives
 
 // tryLock takes a lock, and returns nil when another holds it.
 func tryLock(path string) (*os.File, error) {

@@ -13,7 +13,7 @@ import (
 // down removes all that up has left, however that ended.
 func (d *demo) down(ctx context.Context) error {
 	if _, err := os.Stat(d.dir); errors.Is(err, fs.ErrNotExist) {
-		d.out.line("There is no demo in %s", d.dir)
+		d.out.linef("There is no demo in %s", d.dir)
 
 		return nil
 	}

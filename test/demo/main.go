@@ -78,7 +78,8 @@ func run(ctx context.Context, args []string) error {
 	d := &demo{dir: absolute, topology: *topology, out: &output{w: os.Stdout}}
 
 	if *kubeconfig != "" {
-		d.theirs, d.place, err = theirs(*kubeconfig, *registry, *host)
+		d.theirs = true
+		d.place, err = theirs(*kubeconfig, *registry, *host)
 	} else {
 		d.mode, d.why, err = mode(*node)
 	}

@@ -21,7 +21,7 @@ const quiet = 15 * time.Second
 // output is what people see.
 type output struct{ w io.Writer }
 
-func (o *output) line(format string, args ...any) { fmt.Fprintf(o.w, format+"\n", args...) }
+func (o *output) linef(format string, args ...any) { fmt.Fprintf(o.w, format+"\n", args...) }
 
 // step says what is done, and when it is, how long it took.
 func (o *output) step(what string, do func() (string, error)) error {
@@ -31,7 +31,7 @@ func (o *output) step(what string, do func() (string, error)) error {
 
 	result, err := do()
 	if err != nil {
-		o.line(" failed")
+		o.linef(" failed")
 
 		return err
 	}
@@ -40,7 +40,7 @@ func (o *output) step(what string, do func() (string, error)) error {
 		result = ": " + result
 	}
 
-	o.line(" %.1f s%s", time.Since(start).Seconds(), result)
+	o.linef(" %.1f s%s", time.Since(start).Seconds(), result)
 
 	return nil
 }
@@ -64,7 +64,7 @@ func (n *news) tell(subject, what string) {
 	}
 
 	n.told[subject], n.last = what, time.Now()
-	n.out.line("  %5.1f s  %s %s", time.Since(n.start).Seconds(), subject, what)
+	n.out.linef("  %5.1f s  %s %s", time.Since(n.start).Seconds(), subject, what)
 }
 
 // waiting says what is missing, if nothing was said for a while.
@@ -80,7 +80,7 @@ func (n *news) waiting(err error) {
 		first += " …"
 	}
 
-	n.out.line("  %5.1f s  still waiting: %s", time.Since(n.start).Seconds(), first)
+	n.out.linef("  %5.1f s  still waiting: %s", time.Since(n.start).Seconds(), first)
 }
 
 // row is a line of the table.

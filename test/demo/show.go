@@ -92,7 +92,7 @@ func (d *demo) deliver(ctx context.Context) error {
 		return err
 	}
 
-	d.out.line("• Applying one FluxInstance, which follows the repository")
+	d.out.linef("• Applying one FluxInstance, which follows the repository")
 
 	start := time.Now()
 
@@ -117,14 +117,14 @@ func (d *demo) deliver(ctx context.Context) error {
 		return err
 	}
 
-	d.out.line("  Everything is ready after %.1f s:\n", time.Since(start).Seconds())
+	d.out.linef("  Everything is ready after %.1f s:\n", time.Since(start).Seconds())
 
 	if err := <-tracking; err != nil {
 		return err
 	}
 
 	d.out.table(rows(d.view.Now(), d.components()))
-	d.out.line("")
+	d.out.linef("")
 
 	return nil
 }
@@ -155,7 +155,7 @@ func (d *demo) tellAll(s platform.Snapshot, n *news) {
 
 // editByHand changes a Deployment behind the back of its Kustomization.
 func (d *demo) editByHand(ctx context.Context) error {
-	d.out.line("• By hand: kubectl scale deployment web --namespace=production --replicas=3")
+	d.out.linef("• By hand: kubectl scale deployment web --namespace=production --replicas=3")
 
 	want := platform.Number(d.view.Now().Get(platform.Deployment(), "production", "web"), "spec", "replicas")
 	start := time.Now()
@@ -181,14 +181,14 @@ func (d *demo) editByHand(ctx context.Context) error {
 		return err
 	}
 
-	d.out.line("  put back to %d after %.2f s (its interval is 10 min)", want, time.Since(start).Seconds())
+	d.out.linef("  put back to %d after %.2f s (its interval is 10 min)", want, time.Since(start).Seconds())
 
 	return nil
 }
 
 // releaseNext pushes a commit, tells the source as a webhook would, and shows it rolled out.
 func (d *demo) releaseNext(ctx context.Context) error {
-	d.out.line("• By Git: a commit that releases version %s of the workload", nextVersion)
+	d.out.linef("• By Git: a commit that releases version %s of the workload", nextVersion)
 
 	files, err := fleet.Release(nextVersion)
 	if err != nil {
@@ -214,7 +214,7 @@ func (d *demo) releaseNext(ctx context.Context) error {
 		return err
 	}
 
-	d.out.line("  rolled out after %.1f s", time.Since(start).Seconds())
+	d.out.linef("  rolled out after %.1f s", time.Since(start).Seconds())
 
 	if d.outside() {
 		return nil
@@ -251,7 +251,7 @@ func (d *demo) ask(ctx context.Context) error {
 	for {
 		answer, err := d.client.Ask(ctx, "production", "web", "http")
 		if err == nil && answer == want {
-			d.out.line("  the workload says: %s", answer)
+			d.out.linef("  the workload says: %s", answer)
 
 			return nil
 		}
@@ -281,7 +281,7 @@ func (d *demo) hints(ctx context.Context) error {
 		repo = relative
 	}
 
-	d.out.line("The cluster stays up. Look around:\n"+
+	d.out.linef("The cluster stays up. Look around:\n"+
 		"  export KUBECONFIG=%s PATH=$PATH:%s\n"+
 		"  kubectl get fluxinstances,gitrepositories,kustomizations,deployments --all-namespaces\n"+
 		"  git clone %s   # what is pushed to it is rolled out within a minute\n"+

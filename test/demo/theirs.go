@@ -28,9 +28,9 @@ import (
 const nowhere = "registry.invalid"
 
 // theirs is a place that is there already. Pods run only if they can get images, and can reach the Git server.
-func theirs(kubeconfig, registry, host string) (bool, place, error) {
+func theirs(kubeconfig, registry, host string) (place, error) {
 	if (registry == "") != (host == "") {
-		return true, place{}, errors.New("--registry and --host go together")
+		return place{}, errors.New("--registry and --host go together")
 	}
 
 	absolute, err := filepath.Abs(kubeconfig)
@@ -38,7 +38,7 @@ func theirs(kubeconfig, registry, host string) (bool, place, error) {
 		host = "127.0.0.1"
 	}
 
-	return true, place{kubeconfig: absolute, registry: registry, host: host}, err
+	return place{kubeconfig: absolute, registry: registry, host: host}, err
 }
 
 // imageRegistry is where images are named to come from.

@@ -171,7 +171,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 	}
 
 	if d.outside() {
-		d.out.line("• No pods run (%v): the controllers run in one process beside the cluster,\n"+
+		d.out.linef("• No pods run (%v): the controllers run in one process beside the cluster,\n"+
 			"  and workloads are scaled to zero", d.why)
 	}
 
@@ -367,14 +367,14 @@ func (d *demo) explain(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 
-	d.out.line("\nThis went wrong: %v\n", err)
+	d.out.linef("\nThis went wrong: %v\n", err)
 	d.client.Diagnose(ctx, d.out.w)
 
 	if log, err := os.ReadFile(d.service("manager").log()); err == nil {
-		d.out.line("== The manager says\n%s", platform.Tail(log, 40)) //nolint:mnd // a screenful
+		d.out.linef("== The manager says\n%s", platform.Tail(log, 40)) //nolint:mnd // a screenful
 	}
 
-	d.out.line("\nTo look around: export KUBECONFIG=%s\nTo remove what the demo has left: make demo-down", d.kubeconfig)
+	d.out.linef("\nTo look around: export KUBECONFIG=%s\nTo remove what the demo has left: make demo-down", d.kubeconfig)
 
 	first, _, _ := strings.Cut(err.Error(), "\n")
 
