@@ -14,6 +14,7 @@ import (
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -112,6 +113,35 @@ func TestAdvanced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := advanced(tc.before, tc.after); got != tc.want {
+				t.Errorf("%s: got %t", tc.reason, got)
+			}
+		})
+	}
+}
+
+func TestRenewed(t *testing.T) {
+	source := func(a *meta.Artifact) *sourcev1.GitRepository {
+		return &sourcev1.GitRepository{Status: sourcev1.GitRepositoryStatus{Artifact: a}}
+	}
+	artifact := func(revision, digest string, stored int64) *sourcev1.GitRepository {
+		return source(&meta.Artifact{Revision: revision, Digest: digest, LastUpdateTime: metav1.Unix(stored, 0)})
+	}
+
+	for name, tc := range map[string]struct {
+		reason        string
+		before, after *sourcev1.GitRepository
+		want          bool
+	}{
+		"None":     {"there is nothing to deliver", source(nil), source(nil), false},
+		"First":    {"it was waited for", source(nil), artifact("1", "a", 1), true},
+		"Gone":     {"there is nothing to deliver", artifact("1", "a", 1), source(nil), false},
+		"Same":     {"nothing is new", artifact("1", "a", 1), artifact("1", "a", 1), false},
+		"Revision": {"it is another one", artifact("1", "a", 1), artifact("2", "a", 1), true},
+		"Digest":   {"what is ignored has changed", artifact("1", "a", 1), artifact("1", "b", 1), true},
+		"Stored":   {"it was lost, and those that missed it wait", artifact("1", "a", 1), artifact("1", "a", 2), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := renewed(tc.before, tc.after); got != tc.want {
 				t.Errorf("%s: got %t", tc.reason, got)
 			}
 		})

@@ -108,15 +108,20 @@ func (p *Process) watchSources() []watch {
 }
 
 func watchSource[T kustomize.Source](p *Process, kind string, obj T) watch {
-	changed := func(before, after T) bool {
-		was, is := before.GetArtifact(), after.GetArtifact()
-
-		return is != nil && (was == nil || was.Revision != is.Revision || was.Digest != is.Digest)
-	}
-
-	return source.Kind(p.GetCache(), obj, related(changed, func(ctx context.Context, s T) []types.NamespacedName {
+	return source.Kind(p.GetCache(), obj, related(renewed[T], func(ctx context.Context, s T) []types.NamespacedName {
 		return p.find(ctx, bySource, ref(kind, client.ObjectKeyFromObject(s)))
 	}))
+}
+
+// renewed tells whether an update brings an artifact that Kustomizations may wait for: another one, or the same one stored
+// anew, after it was lost.
+func renewed[T kustomize.Source](before, after T) bool {
+	was, is := before.GetArtifact(), after.GetArtifact()
+	if was == nil || is == nil {
+		return is != nil
+	}
+
+	return was.Revision != is.Revision || was.Digest != is.Digest || !was.LastUpdateTime.Equal(&is.LastUpdateTime)
 }
 
 // watchDependencies makes Kustomizations run when one that they depend on has come further.

@@ -42,12 +42,10 @@ func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (
 
 // temporary tells whether another attempt may succeed.
 func temporary(ctx context.Context, err error) bool {
-	_, trouble := errors.AsType[*transferError](err)
-
-	return ctx.Err() == nil && trouble
+	return ctx.Err() == nil && errors.Is(err, ErrUnavailable)
 }
 
-// transferError says that an artifact did not come through, which says nothing about the artifact.
+// transferError is an ErrUnavailable that says why.
 type transferError struct{ err error }
 
 // Error implements error.
@@ -55,6 +53,9 @@ func (e *transferError) Error() string { return e.err.Error() }
 
 // Unwrap returns the cause.
 func (e *transferError) Unwrap() error { return e.err }
+
+// Is tells errors.Is what it is.
+func (e *transferError) Is(target error) bool { return target == ErrUnavailable }
 
 // into unpacks an artifact into a directory.
 func (t *Trees) into(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {

@@ -15,6 +15,9 @@ var (
 	// ErrDigestMismatch says that the content is not the one that the digest stands for.
 	ErrDigestMismatch = errors.New("digest mismatch")
 
+	// ErrUnavailable says that an artifact did not come through, which says nothing about the artifact.
+	ErrUnavailable = errors.New("artifact not available")
+
 	// ErrInvalidPath says that a location or path does not fit the layout of the storage.
 	ErrInvalidPath = errors.New("invalid path")
 )

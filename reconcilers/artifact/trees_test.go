@@ -212,7 +212,9 @@ func TestOpenFails(t *testing.T) {
 
 				return true
 			},
-			want:     func(err error) bool { return strings.Contains(err.Error(), "502") },
+			want: func(err error) bool {
+				return errors.Is(err, artifact.ErrUnavailable) && strings.Contains(err.Error(), "502")
+			},
 			requests: 3,
 		},
 		"Torn": {

@@ -81,6 +81,8 @@ func (r *reconciler) unavailable(s *scope, err error) error {
 		return r.artifactMissing("Source is not ready, artifact not found")
 	case errors.Is(err, artifact.ErrDigestMismatch):
 		return r.artifactMissing("Source is not ready, artifact digest changed")
+	case errors.Is(err, artifact.ErrUnavailable): // its server restarts, as a rule
+		return r.artifactMissing("Source is not ready, " + err.Error())
 	}
 
 	s.memo.end()

@@ -116,14 +116,14 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 	e := &env{
 		t: t, cleanup: t.Cleanup, c: c, clock: &clock{}, config: config,
 		counter: &accesstest.Counter{}, patches: &accesstest.Counter{},
-		namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), namespaces.Add(1)),
+		namespace: fmt.Sprintf("%s-%d", strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), namespaces.Add(1)),
 	}
 	e.define("kustomize.toolkit.fluxcd.io_kustomizations.yaml", "source.toolkit.fluxcd.io_gitrepositories.yaml")
 	e.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.namespace}})
 
 	e.store, err = artifact.NewStore(artifact.StoreOptions{Root: t.TempDir(), Address: "127.0.0.1:1"})
 	must(t, err)
-	trees, err := artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir(), Store: e.store})
+	trees, err := artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir(), Store: e.store, Attempts: 1})
 	must(t, err)
 
 	e.deps = kustomize.Deps{

@@ -217,28 +217,46 @@ func TestBuildFails(t *testing.T) {
 	e.ready("app")
 }
 
+// TestArtifactGone holds that an artifact that cannot be had is looked for again soon, whatever the retry interval.
 func TestArtifactGone(t *testing.T) {
-	e := newEnv(t)
-	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
-	e.kustomization("app", nil)
+	for name, tc := range map[string]struct {
+		reason string
+		serve  func(e *env) string
+		want   string
+	}{
+		"NotFound": {
+			"the source has lost its storage", (*env).serveNothing,
+			"Source is not ready, artifact not found, retrying in 30s",
+		},
+		"Unreachable": {
+			"the source restarts", func(*env) string { return "http://127.0.0.1:1" },
+			`Source is not ready, fetch artifact "http://127.0.0.1:1/repo.tar.gz": dial tcp 127.0.0.1:1: connect: connection refused, retrying in 30s`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+			e.kustomization("app", nil)
 
-	source := &sourcev1.GitRepository{}
-	e.fetch(source, "repo")
-	must(t, e.store.Discard(source.Status.Artifact))
+			source := &sourcev1.GitRepository{}
+			e.fetch(source, "repo")
+			must(t, e.store.Discard(source.Status.Artifact))
 
-	before := source.DeepCopy()
-	source.Status.Artifact.Digest = "sha256:" + strings.Repeat("0", 64)
-	source.Status.Artifact.URL = e.serveNothing() + "/repo.tar.gz"
-	must(t, e.c.Status().Patch(t.Context(), source, client.MergeFrom(before)))
+			before := source.DeepCopy()
+			source.Status.Artifact.Digest = "sha256:" + strings.Repeat("0", 64)
+			source.Status.Artifact.URL = tc.serve(e) + "/repo.tar.gz"
+			must(t, e.c.Status().Patch(t.Context(), source, client.MergeFrom(before)))
 
-	obj, after := e.once("app")
-	wantConditions(t, obj, map[string]string{"Ready": "False ArtifactFailed: Source is not ready, artifact not found, retrying in 30s"})
+			obj, after := e.once("app")
+			wantConditions(t, obj, map[string]string{"Ready": "False ArtifactFailed: " + tc.want})
 
-	if after != 30*time.Second {
-		t.Errorf("the next look is in %s", after)
+			if after != 30*time.Second {
+				t.Errorf("%s: the next look is in %s", tc.reason, after)
+			}
+
+			e.wantEvents("Normal ArtifactFailed ResolveSource: " + tc.want)
+		})
 	}
-
-	e.wantEvents("Normal ArtifactFailed ResolveSource: Source is not ready, artifact not found, retrying in 30s")
 }
 
 // TestSubstitute holds that variables reach the objects, and secret ones no message.
