@@ -45,7 +45,7 @@ func TestInstance(t *testing.T) {
 			r.answers(t, "web 1.0.0: hello from production of e2e\n")
 			r.repairsComponent(t)
 			r.repairsWorkload(t)
-			r.releases(t)
+			r.releases(t, "1.1.0")
 			r.switches(t)
 			r.uninstalls(t)
 		})
@@ -217,10 +217,10 @@ func (r *run) repairsWorkload(t *testing.T) {
 }
 
 // releases pushes a commit, and tells the source as a webhook would.
-func (r *run) releases(t *testing.T) {
+func (r *run) releases(t *testing.T, version string) {
 	t.Helper()
 
-	r.revision = r.commit(t, "Release 1.1.0", must(fleet.Release("1.1.0"))(t))
+	r.revision = r.commit(t, "Release "+version, must(fleet.Release(version))(t))
 	token := must(r.client.Request(deadline(t, patience), platform.GitRepository(), platform.Namespace, "flux-system"))(t)
 	r.await(t, "the request is answered", r.view, func(s platform.Snapshot) error {
 		g := s.Get(platform.GitRepository(), platform.Namespace, "flux-system")
@@ -231,10 +231,11 @@ func (r *run) releases(t *testing.T) {
 		return nil
 	})
 	r.awaitFleet(t, "the release is rolled out")
-	r.answers(t, "web 1.1.0: hello from production of e2e\n")
+	r.answers(t, "web "+version+": hello from production of e2e\n")
 }
 
-// switches changes the topology of the running instance, and back: the workloads do not notice.
+// switches changes the topology of the running instance, and back: the workloads do not notice, and what is released after
+// it arrives.
 func (r *run) switches(t *testing.T) {
 	t.Helper()
 
@@ -245,18 +246,24 @@ func (r *run) switches(t *testing.T) {
 		other = fluxv1.TopologyDistributed
 	}
 
-	for _, topology := range []string{other, own} {
-		r.topology = topology
-		must(r.client.Edit(deadline(t, patience), platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName,
-			fmt.Sprintf(`{"spec":{"topology":%q}}`, topology)))(t)
-		r.await(t, "the components run as "+topology, r.view, platform.Running(components(topology)...), r.ourPods, r.noOthers)
-	}
+	r.changeTopology(t, other)
 
 	if diff := cmp.Diff(before, workloadPods(r.view.Now())); diff != "" {
 		t.Errorf("the pods of the workloads: -before, +after:\n%s", diff)
 	}
 
-	r.awaitFleet(t, "the fleet is ready")
+	r.releases(t, "1.2.0")
+	r.changeTopology(t, own)
+	r.releases(t, "1.1.0")
+}
+
+func (r *run) changeTopology(t *testing.T, topology string) {
+	t.Helper()
+
+	r.topology = topology
+	must(r.client.Edit(deadline(t, patience), platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName,
+		fmt.Sprintf(`{"spec":{"topology":%q}}`, topology)))(t)
+	r.await(t, "the components run as "+topology, r.view, platform.Running(components(topology)...), r.ourPods, r.noOthers)
 }
 
 // noOthers is a condition: no component runs that is not of the topology.
