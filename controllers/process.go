@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -150,6 +151,7 @@ func (o Options) managed() *rest.Config {
 	c.QPS, c.Burst = -1, 0
 	c.UserAgent = o.UserAgent
 	c.ContentType = ""
+	c.WarningHandler = rest.NoWarnings{} // about names that the contract fixes, such as that of the finalizer
 
 	return c
 }
@@ -274,6 +276,7 @@ func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyA
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
 		Reconciler:              engine.New(k, p.engine),
 		MaxConcurrentReconciles: concurrent,
+		LogConstructor:          p.logger(k.Name),
 		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](p.MinRetryDelay, min(p.MaxRetryDelay, maxOutage)),
 	})
@@ -303,6 +306,19 @@ func (p *Process) addProbes() error {
 	}
 
 	return nil
+}
+
+// logger returns how the log names the object of a run: by the keys that flux logs reads.
+func (p *Process) logger(kind string) func(*reconcile.Request) logr.Logger {
+	base := p.GetLogger().WithValues("controller", strings.ToLower(kind), "controllerKind", kind)
+
+	return func(req *reconcile.Request) logr.Logger {
+		if req == nil {
+			return base
+		}
+
+		return base.WithValues("namespace", req.Namespace, "name", req.Name)
+	}
 }
 
 // Secret reads a Secret from the API server.

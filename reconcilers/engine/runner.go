@@ -235,13 +235,24 @@ func (x *run[O, S]) suspend(ctx context.Context) error {
 func (x *run[O, S]) record(ctx context.Context, deleting bool) {
 	x.options.Metrics.condition(x.kind.Name, x.obj)
 
+	log := logf.FromContext(ctx)
+
 	events := x.events.take()
 	if !deleting && x.kind.Events != nil {
 		events = append(events, x.kind.Events(x.original, x.obj, &x.scope)...)
 	}
 
+	for _, e := range events { // what is news to people is news to those who read logs
+		level := 0
+		if e.Severity == meta.EventSeverityTrace {
+			level = 1
+		}
+
+		log.V(level).Info(e.Message, "reason", e.Reason)
+	}
+
 	if e := x.failure(); e != nil {
-		logf.FromContext(ctx).Error(x.verdict, "Reconciliation "+x.verdict.Outcome.String(), "reason", x.verdict.Reason)
+		log.Error(x.verdict, "Reconciliation "+x.verdict.Outcome.String(), "reason", x.verdict.Reason)
 		events = append(events, *e)
 	}
 
