@@ -48,6 +48,11 @@ func (c *Client) Mapping(ctx context.Context, gk schema.GroupKind, version strin
 	return c.factory.kinds.find(ctx, gk, version)
 }
 
+// Deletable returns the kinds whose objects can be listed and deleted, sorted. It asks the API server each time.
+func (c *Client) Deletable(ctx context.Context) ([]schema.GroupKind, error) {
+	return c.factory.kinds.deletable(ctx)
+}
+
 // Get reads an object.
 func (c *Client) Get(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
 	req, err := c.named(ctx, "GET", ref, "")

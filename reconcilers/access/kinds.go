@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Mapping struct {
 	schema.GroupVersionResource
 	Kind       string
 	Namespaced bool
+	Deletable  bool // its objects can be listed and deleted
 }
 
 type discover func(context.Context) (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error)
@@ -73,6 +75,29 @@ func (k *kinds) find(ctx context.Context, gk schema.GroupKind, v string) (Mappin
 		return Mapping{}, noMatch(gk, v)
 	}
 	return m, nil
+}
+
+// deletable returns the kinds whose objects can be listed and deleted, sorted, as the API server tells them now.
+func (k *kinds) deletable(ctx context.Context) ([]schema.GroupKind, error) {
+	select {
+	case k.asking <- struct{}{}:
+		defer func() { <-k.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("look up all kinds: %w", context.Cause(ctx))
+	}
+	if err := k.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("look up all kinds: %w", err)
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var out []schema.GroupKind
+	for gk, v := range k.served {
+		if v.mappings[v.preferred].Deletable {
+			out = append(out, gk)
+		}
+	}
+	slices.SortFunc(out, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
 }
 
 func (k *kinds) look(gk schema.GroupKind, v string) (m Mapping, found, fresh bool) {
@@ -141,6 +166,7 @@ func (k *kinds) learn(crd *unstructured.Unstructured) {
 			GroupVersionResource: schema.GroupVersionResource{Group: group, Version: name, Resource: plural},
 			Kind:                 kind,
 			Namespaced:           scope == "Namespaced",
+			Deletable:            true,
 		}
 		if v.preferred == "" || prefer(name, v.preferred) {
 			v.preferred = name
@@ -187,7 +213,10 @@ func add(served map[schema.GroupKind]versions, gv schema.GroupVersion, r *metav1
 		v.preferred = preferred
 	}
 	if _, twice := v.mappings[gv.Version]; !twice {
-		v.mappings[gv.Version] = Mapping{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced}
+		v.mappings[gv.Version] = Mapping{
+			GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced,
+			Deletable: slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "delete"),
+		}
 	}
 	served[gk] = v
 }

@@ -63,6 +63,34 @@ func newServer() *server {
 	}
 }
 
+func TestDeletableKinds(t *testing.T) {
+	s := newServer()
+	verbs := func(group string, resource int, verbs ...string) { s.kinds[group][resource].Verbs = verbs }
+	verbs("v1", 0, "get", "list", "delete")
+	verbs("v1", 1, "create")
+	verbs("apps/v1", 0, "delete", "list")
+	verbs("apps/v1beta1", 1, "list")
+	verbs("apps/v2alpha1", 0, "list", "delete")
+	k := newKinds(s.discover, clocktesting.NewFakePassiveClock(time.Unix(0, 0)))
+	for range 2 {
+		got, err := k.deletable(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []schema.GroupKind{{Kind: "ConfigMap"}, {Group: "apps", Kind: "Deployment"}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want, +got:\n%s", diff)
+		}
+	}
+	if s.asked != 2 {
+		t.Errorf("the API server was asked %d times, and may have learned of a kind in between", s.asked)
+	}
+	s.err = errors.New("down")
+	if _, err := k.deletable(t.Context()); !errors.Is(err, s.err) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestKindsAreLookedUpOnce(t *testing.T) {
 	s := newServer()
 	clock := clocktesting.NewFakePassiveClock(time.Unix(0, 0))
@@ -145,7 +173,7 @@ func TestLearn(t *testing.T) {
 		"versions": []any{version("v1beta1", true), version("v2", false), version("v1", true), version("v1alpha1", true)},
 	}}})
 	got, err := k.find(t.Context(), schema.GroupKind{Group: "example.com", Kind: "Gadget"}, "")
-	want := Mapping{GroupVersionResource: schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "gadgets"}, Kind: "Gadget", Namespaced: true}
+	want := Mapping{GroupVersionResource: schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "gadgets"}, Kind: "Gadget", Namespaced: true, Deletable: true}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("the best served version is preferred: %v (-want +got):\n%s", err, diff)
 	}

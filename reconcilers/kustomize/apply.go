@@ -53,7 +53,9 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	current := references(s.applied.Inventory())
 
 	if !s.memo.adopted {
-		lost, err := r.lost(ctx, obj, inventory(current, s.previous))
+		known := references(inventory(current, s.previous))
+
+		lost, err := r.lost(ctx, obj, r.Applier.Orphans(owner, known))
 		if err != nil {
 			return r.failed(obj, s, meta.ReconciliationFailedReason, err)
 		}
@@ -86,18 +88,16 @@ func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, dige
 	}
 }
 
-// lost returns objects that were applied and then forgotten: the process ended before the inventory was written, or an apply
+// lost returns those of the objects that were applied and then forgotten: the process ended before the inventory was written, or an apply
 // never heard what became of its request. That an object has the owner's labels is not enough: controllers copy labels to
 // what they make, and what was left on purpose, by a spec without prune or by a Kustomization of the same name that is
 // gone, keeps them. It must have been applied by this controller since the last attempt that the status tells of.
-func (r *reconciler) lost(
-	ctx context.Context, obj *kustomizev1.Kustomization, known *meta.ResourceInventory,
-) ([]access.Ref, error) {
+func (r *reconciler) lost(ctx context.Context, obj *kustomizev1.Kustomization, suspects []access.Ref) ([]access.Ref, error) {
 	owner, since := ownerOf(obj), told(obj)
 
 	var lost []access.Ref
 
-	for _, ref := range r.Applier.Orphans(owner, references(known)) {
+	for _, ref := range suspects {
 		m, err := r.Access.Own().GetMeta(ctx, ref)
 		if apierrors.IsNotFound(err) {
 			continue

@@ -36,6 +36,67 @@ func TestKilledBeforeStatus(t *testing.T) {
 	}
 }
 
+// TestDeletedBeforeStatus holds that a deletion takes along what was applied by a process that was killed before it could
+// write that down.
+func TestDeletedBeforeStatus(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		before func(e *env)
+	}{
+		"FirstRun": {"nothing was ever written down", func(*env) {}},
+		"NewRevision": {"the source has a revision that the status does not tell of", func(e *env) {
+			e.ready("app")
+			e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+			e.kustomization("app", nil)
+			tc.before(e)
+			e.lost("app")
+
+			a := &corev1.ConfigMap{}
+			e.fetch(a, "a")
+			e.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "copy", Labels: a.Labels}})
+			e.restart()
+			must(t, e.c.Delete(t.Context(), e.get("app")))
+
+			if obj, after := e.once("app"); obj != nil {
+				t.Errorf("it is still there, and looked at in %s", after)
+			}
+
+			if e.data("a") != nil || e.data("b") != nil {
+				t.Errorf("%s: an object that was applied and forgotten is still there", tc.reason)
+			}
+
+			if !e.fetch(&corev1.ConfigMap{}, "copy") {
+				t.Error("an object with copied labels was deleted")
+			}
+		})
+	}
+}
+
+// TestDeletedAfterRestart holds that a deletion looks for nothing that was forgotten where the status tells everything.
+func TestDeletedAfterRestart(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.kustomization("app", nil)
+	e.ready("app")
+	e.restart()
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+	e.counter.Take()
+	e.once("app")
+
+	if e.data("a") != nil {
+		t.Error("the object is still there")
+	}
+
+	if n := e.counter.Take()["list"]; n > 0 {
+		t.Errorf("%d kinds were listed", n)
+	}
+}
+
 // TestStatusLost holds that what was applied is in the inventory even if the status could not be written at first.
 func TestStatusLost(t *testing.T) {
 	e := newEnv(t)

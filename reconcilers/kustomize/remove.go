@@ -49,7 +49,15 @@ func removalOf(obj *kustomizev1.Kustomization) removal {
 // remove deletes what was applied, as far as the deletion policy says so.
 func (r *reconciler) remove(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	what := removalOf(obj)
-	if what == leave || len(s.previous) == 0 {
+	if what == leave {
+		return nil
+	}
+
+	if err := r.recall(ctx, obj, s); err != nil {
+		return fmt.Errorf("pruning for deleted resource failed: %w", err)
+	}
+
+	if len(s.previous) == 0 {
 		return nil
 	}
 
