@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // settings of a run.
@@ -34,6 +37,8 @@ type settings struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+
+	logf.SetLogger(logr.Discard()) // the libraries of the bench itself have nothing to tell
 
 	s, err := parse(os.Args[1:], os.Getenv)
 	if err == nil {
