@@ -21,9 +21,10 @@ import (
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 )
 
-// kustomizationWorkers is how many Kustomizations run at a time. They never wait for health, so few keep both cores of a
-// small machine busy; the requests to the API server are bounded by package access.
-const kustomizationWorkers = 16
+// kustomizationWorkers is how many Kustomizations run at a time. None waits for health beyond a blink, but those that never
+// become healthy use up theirs: with twice as many workers as keep a small machine busy, one in ten of them costs the others
+// nothing. The requests to the API server are bounded by package access.
+const kustomizationWorkers = 32
 
 // setupKustomization adds the controller of the Kustomization. It runs when its spec changes, its source has a new artifact,
 // a dependency has become ready, variables with the watch label change, what it applied is no longer as it was or has become
