@@ -53,9 +53,12 @@ func (m *Manager) Arguments() []string {
 	return append([]string{
 		"--kubeconfig=" + m.kubeconfig,
 		"--metrics-addr=0", "--health-addr=" + m.health,
-		"--storage-path=" + filepath.Join(m.dir, "storage"), "--storage-addr=" + m.storage, "--storage-adv-addr=" + m.storage,
+		"--storage-path=" + m.Storage(), "--storage-addr=" + m.storage, "--storage-adv-addr=" + m.storage,
 	}, m.args...)
 }
+
+// Storage returns the path of the folder with the artifacts.
+func (m *Manager) Storage() string { return filepath.Join(m.dir, "storage") }
 
 // Log returns the path of the log, to which all runs append.
 func (m *Manager) Log() string { return filepath.Join(m.dir, "manager.log") }

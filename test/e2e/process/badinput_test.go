@@ -3,7 +3,9 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -142,11 +144,44 @@ func TestBadInput(t *testing.T) {
 		})
 	}
 
+	s.frugal(t)
 	s.await(t, "the healthy fleet is ready", platform.Delivered(revision, [2]string{healthy, "fleet"}))
 
 	revision = s.commit(t, repo, files("good.yaml", good, "more.yaml", strings.ReplaceAll(good, "name: good", "name: more")))
 	s.request(t, source)
 	s.await(t, "the healthy fleet follows", platform.Delivered(revision, [2]string{healthy, "fleet"}))
+}
+
+// frugal checks that nothing of the large file is kept: there is far more of it than of everything else.
+func (s *stage) frugal(t *testing.T) {
+	t.Helper()
+
+	const enough = 512 << 20
+
+	if peak, ok := s.manager.PeakMemory(); ok && peak > enough {
+		t.Errorf("the manager took %d MB of memory", peak>>20)
+	}
+
+	stored := int64(0)
+	err := filepath.WalkDir(s.manager.Storage(), func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && d.IsDir() {
+			return nil
+		}
+
+		if err != nil {
+			return err
+		}
+
+		if info, err := d.Info(); err == nil { // it may be gone already
+			stored += info.Size()
+		}
+
+		return nil
+	})
+
+	if err != nil || stored > enough {
+		t.Errorf("the manager has stored %d MB, error %v", stored>>20, err)
+	}
 }
 
 // said is a condition: the object says no, and why.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,7 +168,7 @@ func (s *stage) kill(t *testing.T, loseStorage bool) {
 	}
 
 	if loseStorage {
-		if err := os.RemoveAll(filepath.Join(filepath.Dir(s.manager.Log()), "storage")); err != nil {
+		if err := os.RemoveAll(s.manager.Storage()); err != nil {
 			t.Fatal(err)
 		}
 	}
