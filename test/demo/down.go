@@ -23,6 +23,7 @@ func (d *demo) down(ctx context.Context) error {
 		return err
 	}
 	defer lock.Close() //nolint:errcheck // nothing was written
+	defer d.closeView()
 
 	if err := d.clear(ctx); err != nil {
 		return err

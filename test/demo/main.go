@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -37,7 +38,7 @@ func main() {
 	logf.SetLogger(logr.Discard()) // that of the client
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout)
 	interrupted := ctx.Err() != nil
 
 	stop()
@@ -53,7 +54,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, w io.Writer) error {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
@@ -75,7 +76,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 
-	d := &demo{dir: absolute, topology: *topology, out: &output{w: os.Stdout}}
+	d := &demo{dir: absolute, topology: *topology, out: &output{w: w}}
 
 	if *kubeconfig != "" {
 		d.theirs = true

@@ -140,8 +140,10 @@ func (d *demo) head(ctx context.Context) (string, error) {
 func (d *demo) delivered(revision string) func(platform.Snapshot) error {
 	kustomizations := append([][2]string{{platform.Namespace, "flux-system"}}, fleet.Kustomizations()...)
 
-	return platform.All(platform.Running(d.components()...), platform.Delivered(revision, kustomizations...),
-		platform.Running(fleet.Deployments()...))
+	// In the order in which one keeps the next from getting ready: the first is what people are told to wait for.
+	return platform.All(platform.Running(d.components()...), func(s platform.Snapshot) error {
+		return platform.Current(s.Get(platform.GitRepository(), platform.Namespace, "flux-system"), "GitRepository/flux-system/flux-system")
+	}, platform.Delivered(revision, kustomizations...), platform.Running(fleet.Deployments()...))
 }
 
 // tellAll says what has become ready.

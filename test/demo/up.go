@@ -76,6 +76,8 @@ func (d *demo) up(ctx context.Context) error {
 	}
 	defer lock.Close() //nolint:errcheck // nothing was written
 
+	defer d.closeView()
+
 	if err := d.clear(ctx); err != nil {
 		return err
 	}
@@ -93,6 +95,13 @@ func (d *demo) up(ctx context.Context) error {
 	}
 
 	return d.hints(ctx)
+}
+
+// closeView ends the watches.
+func (d *demo) closeView() {
+	if d.view != nil {
+		d.view.Close()
+	}
 }
 
 // keepTogether has temporary files made in the folder of the demo, by the programs that it runs as well, so that they can be
