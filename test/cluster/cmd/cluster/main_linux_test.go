@@ -72,7 +72,8 @@ func TestKilledSupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	watched := map[string]*os.File{}
-	for _, p := range c.Processes() {
+	supervisor := cluster.Process{Name: "supervisor", PID: c.Supervisor()} // until it has ended, it runs a cluster
+	for _, p := range append(c.Processes(), supervisor) {
 		fd, err := unix.PidfdOpen(p.PID, 0)
 		if err != nil {
 			t.Fatalf("%s does not run: %v", p.Name, err)

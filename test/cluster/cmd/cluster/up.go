@@ -113,7 +113,7 @@ func (c *command) down() error {
 		return err
 	}
 	fmt.Fprintf(c.out, "stopped after %.1f s\n", time.Since(begin).Seconds())
-	return nil
+	return cluster.Clean(c.options.Cache) // a supervisor that was killed meanwhile has left its files
 }
 
 func (c *command) status(ctx context.Context) error {
