@@ -66,12 +66,12 @@ func TestBadInput(t *testing.T) {
 		"unknown-field": {
 			reason: "the API server refuses a field that the kind does not have, before anything is applied",
 			change: files("good.yaml", good, "typo.yaml", deployment("typo", "replicsa: 3")),
-			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"Deployment/unknown-field/typo", "replicsa"}},
+			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"Deployment/NAMESPACE/typo", "replicsa"}},
 		},
 		"unknown-kind": {
 			reason: "a kind that is not served stops the set",
 			change: files("good.yaml", good, "what.yaml", "apiVersion: example.com/v1\nkind: What\nmetadata:\n  name: what\n"),
-			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"What/unknown-kind/what", "example.com/v1"}},
+			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"What/NAMESPACE/what", "example.com/v1"}},
 		},
 		"git-timeout": {
 			reason: "a server that takes requests and never answers holds nothing up",
@@ -111,9 +111,11 @@ func TestBadInput(t *testing.T) {
 		},
 	}
 
+	namespaces := map[string]string{}
+
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
-		tc := cases[name]
-		s.namespace(t, name)
+		tc, namespace := cases[name], s.namespace(t, name)
+		namespaces[name] = namespace
 
 		repo := must(s.repos.Create(deadline(t, patience), name))(t)
 		if tc.tree != nil {
@@ -127,16 +129,16 @@ func TestBadInput(t *testing.T) {
 			server = tc.server
 		}
 
-		source := s.source(name, "bad", server.URL(repo))
+		source := s.source(namespace, "bad", server.URL(repo))
 		maps.Copy(source.Object["spec"].(map[string]any), tc.source) //nolint:forcetypeassert // made so
-		s.apply(t, source, s.delivery(name, "bad", "bad", tc.path, tc.spec))
+		s.apply(t, source, s.delivery(namespace, "bad", "bad", tc.path, tc.spec))
 	}
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			s.await(t, tc.reason, tc.want.said(name))
+			s.await(t, tc.reason, tc.want.said(namespaces[name]))
 
-			for _, o := range s.list(t, name, "v1", "ConfigMap") {
+			for _, o := range s.list(t, namespaces[name], "v1", "ConfigMap") {
 				if o.GetName() == "good" {
 					t.Errorf("the set was applied in part: %s", platform.Name(&o))
 				}
@@ -199,6 +201,7 @@ func (v verdict) said(namespace string) func(platform.Snapshot) error {
 
 		state, reason, message := platform.Condition(o, "Ready")
 		for _, part := range v.says {
+			part = strings.ReplaceAll(part, "NAMESPACE", namespace)
 			if !strings.Contains(message, part) {
 				return fmt.Errorf("%s is Ready=%s %s without %q: %s", platform.Name(o), state, reason, part, message)
 			}

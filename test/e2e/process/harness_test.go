@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,16 +145,22 @@ func (s *stage) stop(t *testing.T) {
 	}
 }
 
-// namespace makes one and returns its name.
+// namespace makes one of the name, with a number for each further run of the test, and returns its name.
 func (s *stage) namespace(t *testing.T, name string) string {
 	t.Helper()
 
-	if err := s.client.Apply(deadline(t, patience), platform.Object(platform.Core("Namespace"), "", name)); err != nil {
-		t.Fatal(err)
+	count, _ := namespaces.LoadOrStore(name, new(atomic.Int64))
+	if n := count.(*atomic.Int64).Add(1); n > 1 { //nolint:forcetypeassert // nothing else is stored
+		name = fmt.Sprintf("%s-%d", name, n)
 	}
+
+	s.apply(t, platform.Object(platform.Core("Namespace"), "", name))
 
 	return name
 }
+
+// namespaces counts how often each name was taken.
+var namespaces sync.Map
 
 // source returns a GitRepository of the URL that is looked at when it is asked for.
 func (s *stage) source(namespace, name, url string) *unstructured.Unstructured {

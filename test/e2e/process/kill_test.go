@@ -80,8 +80,8 @@ type killRun struct {
 
 func (s *stage) newRun(t *testing.T, namespace string) *killRun {
 	t.Helper()
-	s.namespace(t, namespace)
 
+	namespace = s.namespace(t, namespace)
 	repo := must(s.repos.Create(deadline(t, patience), namespace))(t)
 	r := &killRun{stage: s, namespace: namespace, repo: repo, source: s.source(namespace, "fleet", s.git.URL(repo))}
 	r.apply(t, r.source, s.delivery(namespace, "root", "fleet", "root", map[string]any{
