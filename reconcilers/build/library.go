@@ -62,7 +62,11 @@ func (b *Builder) buildWithLibrary(
 	}
 
 	result, err := b.run(t, dir)
-	if err != nil {
+	if err != nil && found == nil {
+		return nil, fmt.Errorf("kustomize build failed: %q: %w", file, err)
+	}
+
+	if err != nil { // the kustomization file is ours, and nobody could look it up
 		return nil, fmt.Errorf("kustomize build failed: %w", err)
 	}
 

@@ -40,6 +40,8 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 			obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
 		}
 
+		err = r.blame(ctx, obj, s, err)
+
 		if log := s.applied.Log(); log != "" {
 			err = fmt.Errorf("%w\n%s", err, log)
 			s.applied = nil

@@ -66,12 +66,12 @@ func TestBadInput(t *testing.T) {
 		"unknown-field": {
 			reason: "the API server refuses a field that the kind does not have, before anything is applied",
 			change: files("good.yaml", good, "typo.yaml", deployment("typo", "replicsa: 3")),
-			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"Deployment/NAMESPACE/typo", "replicsa"}},
+			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"Deployment/NAMESPACE/typo", "replicsa", `"typo.yaml"`}},
 		},
 		"unknown-kind": {
 			reason: "a kind that is not served stops the set",
 			change: files("good.yaml", good, "what.yaml", "apiVersion: example.com/v1\nkind: What\nmetadata:\n  name: what\n"),
-			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"What/NAMESPACE/what", "example.com/v1"}},
+			want:   verdict{"Kustomization", "ReconciliationFailed", []string{"What/NAMESPACE/what", "example.com/v1", `"what.yaml"`}},
 		},
 		"git-timeout": {
 			reason: "a server that takes requests and never answers holds nothing up",
@@ -89,7 +89,7 @@ func TestBadInput(t *testing.T) {
 		"resource-escapes": {
 			reason: "a resource outside the repository is not read",
 			change: files("good.yaml", good, "kustomization.yaml", "resources: [good.yaml, ../../../../../../etc/hostname]\n"),
-			want:   verdict{"Kustomization", "BuildFailed", []string{"../../../../../../etc/hostname", "outside of the artifact"}},
+			want:   verdict{"Kustomization", "BuildFailed", []string{`"kustomization.yaml"`, "../../../../../../etc/hostname", "outside of the artifact"}},
 		},
 		"link-escapes": {
 			reason: "a symbolic link out of the repository is not followed",
