@@ -15,4 +15,7 @@ type StatusFields struct {
 
 	// LastHandledReconcileAt is the value of ReconcileRequestAnnotation that was last acted on.
 	LastHandledReconcileAt *string
+
+	// Artifact is what a source has stored. Nil for all that are no sources.
+	Artifact **Artifact
 }

@@ -122,13 +122,17 @@ const controllerRuntime = "sigs.k8s.io/controller-runtime/pkg/"
 
 // shared are the packages under reconcilers that kinds stand on. Every other package there belongs to a kind.
 func shared() []string {
-	return []string{"access", "apply", "artifact", "build", "distribution", "engine", "health", "ingest", "verify"}
+	return []string{
+		"access", "apply", "artifact", "build", "charts", "cloud", "distribution", "engine", "flight", "health", "ingest",
+		"registry", "secrets", "verify",
+	}
 }
 
+// isShared tells whether kinds stand on a package. What the kinds of sources share lies right above them.
 func isShared(path string) bool {
 	rest, ok := strings.CutPrefix(path, "reconcilers/")
 
-	return ok && slices.Contains(shared(), first(rest))
+	return ok && (rest == "source" || slices.Contains(shared(), first(rest)))
 }
 
 func isKind(path string) bool {

@@ -185,6 +185,7 @@ func (in *Bucket) StatusFields() meta.StatusFields {
 		Conditions:             &in.Status.Conditions,
 		ObservedGeneration:     &in.Status.ObservedGeneration,
 		LastHandledReconcileAt: &in.Status.LastHandledReconcileAt,
+		Artifact:               &in.Status.Artifact,
 	}
 }
 

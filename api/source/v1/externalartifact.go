@@ -70,6 +70,7 @@ type ExternalArtifactStatus struct {
 func (in *ExternalArtifact) StatusFields() meta.StatusFields {
 	return meta.StatusFields{
 		Conditions: &in.Status.Conditions,
+		Artifact:   &in.Status.Artifact,
 	}
 }
 

@@ -240,6 +240,7 @@ func (in *GitRepository) StatusFields() meta.StatusFields {
 		Conditions:             &in.Status.Conditions,
 		ObservedGeneration:     &in.Status.ObservedGeneration,
 		LastHandledReconcileAt: &in.Status.LastHandledReconcileAt,
+		Artifact:               &in.Status.Artifact,
 	}
 }
 

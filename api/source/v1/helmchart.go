@@ -166,6 +166,7 @@ func (in *HelmChart) StatusFields() meta.StatusFields {
 		Conditions:             &in.Status.Conditions,
 		ObservedGeneration:     &in.Status.ObservedGeneration,
 		LastHandledReconcileAt: &in.Status.LastHandledReconcileAt,
+		Artifact:               &in.Status.Artifact,
 	}
 }
 

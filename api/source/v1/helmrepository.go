@@ -143,6 +143,7 @@ func (in *HelmRepository) StatusFields() meta.StatusFields {
 		Conditions:             &in.Status.Conditions,
 		ObservedGeneration:     &in.Status.ObservedGeneration,
 		LastHandledReconcileAt: &in.Status.LastHandledReconcileAt,
+		Artifact:               &in.Status.Artifact,
 	}
 }
 

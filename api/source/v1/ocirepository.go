@@ -248,6 +248,7 @@ func (in *OCIRepository) StatusFields() meta.StatusFields {
 		Conditions:             &in.Status.Conditions,
 		ObservedGeneration:     &in.Status.ObservedGeneration,
 		LastHandledReconcileAt: &in.Status.LastHandledReconcileAt,
+		Artifact:               &in.Status.Artifact,
 	}
 }
 

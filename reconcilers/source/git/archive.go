@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
@@ -29,7 +30,7 @@ type facts struct {
 type archiveKey struct {
 	remote remoteKey
 	tree   plumbing.Hash
-	recipe fingerprint
+	recipe flight.Fingerprint
 }
 
 func keyOf(f facts, r recipe) archiveKey {
@@ -41,9 +42,9 @@ type archives struct {
 	store  *artifact.Store
 	limits ingest.Limits
 
-	commits memo[cloneKey, facts]
-	digests memo[archiveKey, digest.Digest]
-	flights flights[archiveKey, added]
+	commits flight.Memo[cloneKey, facts]
+	digests flight.Memo[archiveKey, digest.Digest]
+	flights flight.Group[archiveKey, added]
 }
 
 // added is content that is held in the store until everybody has linked it.
@@ -55,15 +56,15 @@ type added struct {
 func newArchives(store *artifact.Store, limits ingest.Limits, now func() time.Time) *archives {
 	return &archives{
 		store: store, limits: limits,
-		commits: memo[cloneKey, facts]{size: maxFacts},
-		digests: memo[archiveKey, digest.Digest]{size: maxFacts},
-		flights: flights[archiveKey, added]{now: now, drop: func(a added) { a.release() }},
+		commits: flight.Memo[cloneKey, facts]{Size: maxFacts},
+		digests: flight.Memo[archiveKey, digest.Digest]{Size: maxFacts},
+		flights: flight.Group[archiveKey, added]{Now: now, Drop: func(a added) { a.release() }},
 	}
 }
 
 // known returns the digest of an archive that was made before. It may be in the store no more.
 func (a *archives) known(f facts, r recipe) (digest.Digest, bool) {
-	return a.digests.get(keyOf(f, r))
+	return a.digests.Get(keyOf(f, r))
 }
 
 // add makes the archive of a commit, unless somebody else is at it. It stays in the store until release is called, and longer
@@ -73,7 +74,7 @@ func (a *archives) add(ctx context.Context, f facts, r recipe,
 ) (digest.Digest, func(), error) {
 	key := keyOf(f, r)
 
-	got, release, err := a.flights.join(ctx, key, time.Time{}, func(ctx context.Context) (added, error) {
+	got, release, err := a.flights.Join(ctx, key, time.Time{}, func(ctx context.Context) (added, error) {
 		c, done, err := open(ctx)
 		if err != nil {
 			return added{}, err
@@ -88,7 +89,7 @@ func (a *archives) add(ctx context.Context, f facts, r recipe,
 		return "", nil, err
 	}
 
-	a.digests.put(key, got.digest)
+	a.digests.Put(key, got.digest)
 
 	return got.digest, release, nil
 }

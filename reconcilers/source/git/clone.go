@@ -18,7 +18,7 @@ import (
 func (m *remote) clone(ctx context.Context, l *listing, t target) (c *clone, release func(), err error) {
 	key := cloneKey{remote: m.key, want: t.want, within: t.within}
 
-	return m.remotes.clones.join(ctx, key, time.Time{}, func(ctx context.Context) (*clone, error) {
+	return m.remotes.clones.Join(ctx, key, time.Time{}, func(ctx context.Context) (*clone, error) {
 		pack, err := m.pack(ctx, l, t)
 		if err != nil {
 			return nil, err

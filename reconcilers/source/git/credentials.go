@@ -2,10 +2,8 @@ package git
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/weir-dev/weir/reconcilers/flight"
 )
 
 // Keys of the Secret.
@@ -234,22 +234,8 @@ func (c credentials) authorize(req *http.Request) {
 	}
 }
 
-// fingerprint tells credentials apart without giving them away.
-type fingerprint [sha256.Size]byte
-
 // fingerprint of all that decides what the server lets us see.
-func (c credentials) fingerprint() fingerprint {
-	return fingerprintOf(c.username, c.password, c.bearer, string(c.ca), string(c.cert), string(c.key),
+func (c credentials) fingerprint() flight.Fingerprint {
+	return flight.FingerprintOf(c.username, c.password, c.bearer, string(c.ca), string(c.cert), string(c.key),
 		c.user, string(c.identity), string(c.passphrase), string(c.knownHosts))
-}
-
-func fingerprintOf(parts ...string) fingerprint {
-	sum := sha256.New()
-
-	for _, p := range parts {
-		_ = binary.Write(sum, binary.BigEndian, int64(len(p))) // hashes never fail
-		sum.Write([]byte(p))
-	}
-
-	return fingerprint(sum.Sum(nil))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fluxcd/pkg/sourceignore"
 	"github.com/fluxcd/pkg/sourceignore/gitignore"
 
+	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
@@ -34,8 +35,8 @@ func (r recipe) directories() []string {
 }
 
 // fingerprint tells recipes apart, of which some are long.
-func (r recipe) fingerprint() fingerprint {
-	return fingerprintOf(r.ignore, strconv.FormatBool(r.ruled), r.under)
+func (r recipe) fingerprint() flight.Fingerprint {
+	return flight.FingerprintOf(r.ignore, strconv.FormatBool(r.ruled), r.under)
 }
 
 // rules decide which files are left out.

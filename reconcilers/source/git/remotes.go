@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
@@ -52,18 +53,18 @@ type RemotesOptions struct {
 // credentials, at the same time. It is safe for concurrent use.
 type Remotes struct {
 	options  RemotesOptions
-	listings flights[remoteKey, *listing]
-	clones   flights[cloneKey, *clone]
-	keys     memo[fingerprint, sshKeys]
+	listings flight.Group[remoteKey, *listing]
+	clones   flight.Group[cloneKey, *clone]
+	keys     flight.Memo[flight.Fingerprint, sshKeys]
 
 	mu      sync.Mutex
-	clients map[fingerprint]*http.Client // by what TLS needs
+	clients map[flight.Fingerprint]*http.Client // by what TLS needs
 }
 
 // remoteKey is a repository as somebody sees it.
 type remoteKey struct {
 	url         string
-	credentials fingerprint
+	credentials flight.Fingerprint
 }
 
 // cloneKey is a commit in a repository, and how it was looked for.
@@ -104,16 +105,16 @@ func NewRemotes(o RemotesOptions) *Remotes {
 
 	return &Remotes{
 		options: o,
-		listings: flights[remoteKey, *listing]{
-			age: o.Moment, room: maxListings, weigh: (*listing).weight, now: o.Now,
+		listings: flight.Group[remoteKey, *listing]{
+			Age: o.Moment, Room: maxListings, Weigh: (*listing).weight, Now: o.Now,
 		},
-		clones: flights[cloneKey, *clone]{
-			age: o.IdleAge, room: o.IdleBytes, now: o.Now,
-			weigh: func(c *clone) int64 { return c.pack.Weight() },
-			drop:  func(c *clone) { c.pack.Close() },
+		clones: flight.Group[cloneKey, *clone]{
+			Age: o.IdleAge, Room: o.IdleBytes, Now: o.Now,
+			Weigh: func(c *clone) int64 { return c.pack.Weight() },
+			Drop:  func(c *clone) { c.pack.Close() },
 		},
-		keys:    memo[fingerprint, sshKeys]{size: maxKeys},
-		clients: map[fingerprint]*http.Client{},
+		keys:    flight.Memo[flight.Fingerprint, sshKeys]{Size: maxKeys},
+		clients: map[flight.Fingerprint]*http.Client{},
 	}
 }
 
@@ -164,8 +165,8 @@ func (r *Remotes) open(raw string, secret *corev1.Secret) (*remote, error) {
 }
 
 // sshKeys returns the credentials ready for use. They are prepared once.
-func (r *Remotes) sshKeys(f fingerprint, c credentials) (sshKeys, error) {
-	if k, ok := r.keys.get(f); ok {
+func (r *Remotes) sshKeys(f flight.Fingerprint, c credentials) (sshKeys, error) {
+	if k, ok := r.keys.Get(f); ok {
 		return k, nil
 	}
 
@@ -175,7 +176,7 @@ func (r *Remotes) sshKeys(f fingerprint, c credentials) (sshKeys, error) {
 	}
 
 	if len(c.knownHosts) <= maxKnownHosts {
-		r.keys.put(f, k)
+		r.keys.Put(f, k)
 	}
 
 	return k, nil
@@ -210,7 +211,7 @@ func parseURL(raw string) (*url.URL, error) {
 
 // client returns the HTTP client for what the credentials say about TLS. It is shared, so that connections are.
 func (r *Remotes) client(c credentials) (*http.Client, error) {
-	key := fingerprintOf(string(c.ca), string(c.cert), string(c.key))
+	key := flight.FingerprintOf(string(c.ca), string(c.cert), string(c.key))
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +242,7 @@ func (r *Remotes) client(c credentials) (*http.Client, error) {
 
 // list returns what the server advertises, not longer ago than since.
 func (m *remote) list(ctx context.Context, since time.Time) (*listing, error) {
-	l, release, err := m.remotes.listings.join(ctx, m.key, since, func(ctx context.Context) (*listing, error) {
+	l, release, err := m.remotes.listings.Join(ctx, m.key, since, func(ctx context.Context) (*listing, error) {
 		adv, err := m.transport.list(ctx)
 		if err != nil {
 			return nil, err

@@ -238,7 +238,7 @@ func (r *reconciler) find(ctx context.Context, obj *sourcev1.GitRepository, s *s
 func (r *reconciler) look(ctx context.Context, s *scope, t target, want recipe) (facts, func(), error) {
 	key := cloneKey{remote: s.remote.key, want: t.want, within: t.within}
 
-	if f, ok := r.archives.commits.get(key); ok {
+	if f, ok := r.archives.commits.Get(key); ok {
 		if _, ok := r.archives.known(f, want); ok {
 			return f, func() {}, nil
 		}
@@ -253,7 +253,7 @@ func (r *reconciler) look(ctx context.Context, s *scope, t target, want recipe) 
 		remote: s.remote.key,
 		hash:   c.commit.Hash, tree: c.commit.TreeHash, when: c.commit.Committer.When, summary: summary(c.commit.Message),
 	}
-	r.archives.commits.put(key, f)
+	r.archives.commits.Put(key, f)
 
 	return f, release, nil
 }

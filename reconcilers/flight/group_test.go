@@ -1,4 +1,4 @@
-package git
+package flight
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// hangar is flights whose results are numbers, with a clock and a count of what was dropped.
+// hangar is a group whose results are numbers, with a clock and a count of what was dropped.
 type hangar struct {
-	flights[string, int]
+	Group[string, int]
 
 	now     time.Time
 	dropped []int
@@ -19,10 +19,10 @@ type hangar struct {
 
 func newHangar(age time.Duration, room int64) *hangar {
 	h := &hangar{now: time.Unix(1000, 0)}
-	h.flights = flights[string, int]{
-		age: age, room: room, now: func() time.Time { return h.now },
-		weigh: func(v int) int64 { return int64(v) },
-		drop:  func(v int) { h.dropped = append(h.dropped, v) },
+	h.Group = Group[string, int]{
+		Age: age, Room: room, Now: func() time.Time { return h.now },
+		Weigh: func(v int) int64 { return int64(v) },
+		Drop:  func(v int) { h.dropped = append(h.dropped, v) },
 	}
 
 	return h
@@ -32,7 +32,7 @@ func newHangar(age time.Duration, room int64) *hangar {
 func (h *hangar) fetch(t *testing.T, key string, since time.Time, value int) (got int, release func()) {
 	t.Helper()
 
-	got, release, err := h.join(t.Context(), key, since, func(context.Context) (int, error) { return value, nil })
+	got, release, err := h.Join(t.Context(), key, since, func(context.Context) (int, error) { return value, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func (h *hangar) fetch(t *testing.T, key string, since time.Time, value int) (go
 	return got, release
 }
 
-func TestFlightsShare(t *testing.T) {
-	f := &flights[string, int]{now: time.Now}
+func TestGroupShare(t *testing.T) {
+	f := &Group[string, int]{Now: time.Now}
 	end := make(chan struct{})
 
 	var runs atomic.Int64
@@ -68,7 +68,7 @@ func TestFlightsShare(t *testing.T) {
 	}
 }
 
-func TestFlightsKeepResults(t *testing.T) {
+func TestGroupKeepResults(t *testing.T) {
 	h := newHangar(time.Minute, 10)
 
 	_, release := h.fetch(t, "a", time.Time{}, 4)
@@ -97,7 +97,7 @@ func TestFlightsKeepResults(t *testing.T) {
 	}
 }
 
-func TestFlightsSince(t *testing.T) {
+func TestGroupSince(t *testing.T) {
 	h := newHangar(time.Minute, 10)
 	first := h.now
 
@@ -125,15 +125,15 @@ func TestFlightsSince(t *testing.T) {
 }
 
 // Who wants news while a flight is on its way waits for the next one, with all who do.
-func TestFlightsDoNotOverlap(t *testing.T) {
+func TestGroupDoNotOverlap(t *testing.T) {
 	var tick atomic.Int64
-	f := &flights[string, int]{now: func() time.Time { return time.Unix(tick.Add(1), 0) }}
+	f := &Group[string, int]{Now: func() time.Time { return time.Unix(tick.Add(1), 0) }}
 
 	started, end := make(chan struct{}), make(chan struct{})
 	results := make(chan int, 3)
 
 	go func() {
-		got, _, _ := f.join(t.Context(), "k", time.Time{}, func(context.Context) (int, error) {
+		got, _, _ := f.Join(t.Context(), "k", time.Time{}, func(context.Context) (int, error) {
 			close(started)
 			<-end
 
@@ -179,16 +179,16 @@ func TestFlightsDoNotOverlap(t *testing.T) {
 	}
 }
 
-func TestFlightsFail(t *testing.T) {
+func TestGroupFail(t *testing.T) {
 	h := newHangar(time.Minute, 10)
 	failed := errors.New("failed")
 
-	_, _, err := h.join(t.Context(), "a", time.Time{}, func(context.Context) (int, error) { return 0, failed })
+	_, _, err := h.Join(t.Context(), "a", time.Time{}, func(context.Context) (int, error) { return 0, failed })
 	if !errors.Is(err, failed) {
 		t.Errorf("unexpected error: %v", err)
 	}
 
-	_, _, err = h.join(t.Context(), "a", time.Time{}, func(context.Context) (int, error) { panic("boom") })
+	_, _, err = h.Join(t.Context(), "a", time.Time{}, func(context.Context) (int, error) { panic("boom") })
 	if err == nil || err.Error() != "internal error: boom" {
 		t.Errorf("unexpected error: %v", err)
 	}
@@ -199,9 +199,9 @@ func TestFlightsFail(t *testing.T) {
 }
 
 // The flight goes on as long as anybody waits, and what comes in after the last one left is dropped.
-func TestFlightsAreAbandoned(t *testing.T) {
+func TestGroupAreAbandoned(t *testing.T) {
 	dropped := make(chan int, 1)
-	f := &flights[string, int]{now: time.Now, age: time.Minute, room: 10, drop: func(v int) { dropped <- v }}
+	f := &Group[string, int]{Now: time.Now, Age: time.Minute, Room: 10, Drop: func(v int) { dropped <- v }}
 
 	started, stopped := make(chan struct{}), make(chan struct{})
 	run := func(ctx context.Context) (int, error) {
@@ -221,7 +221,7 @@ func TestFlightsAreAbandoned(t *testing.T) {
 
 	done := make(chan error)
 	go func() {
-		_, _, err := f.join(second, "k", time.Time{}, run)
+		_, _, err := f.Join(second, "k", time.Time{}, run)
 		done <- err
 	}()
 
@@ -254,17 +254,17 @@ func TestFlightsAreAbandoned(t *testing.T) {
 }
 
 func TestMemo(t *testing.T) {
-	m := memo[string, int]{size: 2}
-	m.put("a", 1)
-	m.put("b", 2)
-	m.put("a", 3)
-	m.put("c", 4)
+	m := Memo[string, int]{Size: 2}
+	m.Put("a", 1)
+	m.Put("b", 2)
+	m.Put("a", 3)
+	m.Put("c", 4)
 
-	if _, ok := m.get("b"); ok {
+	if _, ok := m.Get("b"); ok {
 		t.Error("the fact asked for least is still there")
 	}
 
-	if v, ok := m.get("a"); !ok || v != 3 {
+	if v, ok := m.Get("a"); !ok || v != 3 {
 		t.Errorf("got %d, %t", v, ok)
 	}
 }
