@@ -28,6 +28,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/engine/enginetest"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/secrets"
 	"github.com/weir-dev/weir/reconcilers/source/git"
 	"github.com/weir-dev/weir/test/gitserver"
 )
@@ -111,7 +112,7 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
 
 	kind := git.Kind(git.Deps{
 		Store: w.store, Remotes: git.NewRemotes(w.remotes), Limits: w.limits,
-		Secrets: git.SecretFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
+		Secrets: secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
 			if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
 				return s, nil
 			}

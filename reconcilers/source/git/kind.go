@@ -8,30 +8,15 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/secrets"
+	"github.com/weir-dev/weir/reconcilers/source"
 )
-
-// Controller is the source of the events, and the owner of the status and the finalizer.
-const Controller = "source-controller"
-
-// Secrets reads the objects with credentials. One that does not exist is an IsNotFound error.
-type Secrets interface {
-	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
-}
-
-// SecretFunc is a function as Secrets.
-type SecretFunc func(ctx context.Context, namespace, name string) (*corev1.Secret, error)
-
-// Secret implements Secrets.
-func (f SecretFunc) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	return f(ctx, namespace, name)
-}
 
 // Deps are what the kind needs. All are required unless they say otherwise.
 type Deps struct {
@@ -39,7 +24,7 @@ type Deps struct {
 	Store *artifact.Store
 
 	// Secrets reads credentials.
-	Secrets Secrets
+	Secrets secrets.Reader
 
 	// Remotes are the repositories. Nil means such with default options.
 	Remotes *Remotes
@@ -50,8 +35,7 @@ type Deps struct {
 
 // scope is what the steps of one run hand to each other.
 type scope struct {
-	owner   artifact.Owner // set by open
-	started time.Time      // set by open
+	started time.Time // set by open
 
 	remote  *remote  // set by connect
 	listing *listing // set by resolve
@@ -68,6 +52,7 @@ type scope struct {
 // reconciler holds what the steps share beyond one run.
 type reconciler struct {
 	Deps
+	storage  source.Storage
 	archives *archives
 }
 
@@ -77,23 +62,21 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 		d.Remotes = NewRemotes(RemotesOptions{})
 	}
 
-	r := &reconciler{Deps: d, archives: newArchives(d.Store, d.Limits, d.Remotes.options.Now)}
+	storage := source.Storage{Store: d.Store, Kind: sourcev1.GitRepositoryKind}
+	r := &reconciler{Deps: d, storage: storage, archives: newArchives(d.Store, d.Limits, d.Remotes.options.Now)}
 
 	return engine.Kind[*sourcev1.GitRepository, scope]{
 		Name:       sourcev1.GitRepositoryKind,
-		Controller: Controller,
+		Controller: source.Controller,
 		New:        func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
 		Finalizer:  meta.Finalizer,
 		Interval:   func(obj *sourcev1.GitRepository) time.Duration { return obj.Spec.Interval.Duration },
-		Ready:      engine.FromConditions[*sourcev1.GitRepository, scope](negative(), positive()),
+		Ready:      source.Ready[*sourcev1.GitRepository, scope](),
 		Open:       r.open,
 		Close:      closeScope,
 		Steps: engine.Steps[*sourcev1.GitRepository, scope]{
 			{Name: "validate", Reason: sourcev1.URLInvalidReason, Condition: meta.FetchFailedCondition, Run: r.validate},
-			{
-				Name: "storage", Reason: sourcev1.StatOperationFailedReason,
-				Condition: meta.StorageOperationFailedCondition, Run: r.storage,
-			},
+			source.CheckStep[*sourcev1.GitRepository, scope](storage),
 			{
 				Name: "connect", Reason: meta.AuthenticationFailedReason,
 				Condition: meta.FetchFailedCondition, Run: r.connect,
@@ -110,33 +93,13 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 			{Name: "complete", Reason: meta.FailedReason, Run: r.complete},
 		},
 		Delete: engine.Steps[*sourcev1.GitRepository, scope]{
-			{Name: "remove", Reason: sourcev1.GarbageCollectionFailedReason, Run: r.remove},
+			source.RemoveStep[*sourcev1.GitRepository, scope](storage),
 		},
 		Events: events,
 	}
 }
 
-// negative and positive are the conditions that make Ready, in the order in which they count.
-func negative() []string {
-	return []string{
-		meta.StorageOperationFailedCondition, meta.FetchFailedCondition, meta.IncludeUnavailableCondition,
-		meta.ArtifactOutdatedCondition,
-	}
-}
-
-func positive() []string {
-	return []string{meta.ArtifactInStorageCondition, meta.SourceVerifiedCondition}
-}
-
-// failures are the conditions whose end is worth an event.
-func failures() []string {
-	return []string{
-		meta.StorageOperationFailedCondition, meta.FetchFailedCondition, meta.IncludeUnavailableCondition,
-	}
-}
-
-func (r *reconciler) open(_ context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	s.owner = artifact.Owner{Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name}
+func (r *reconciler) open(_ context.Context, _ *sourcev1.GitRepository, s *scope) error {
 	s.started = r.Remotes.options.Now()
 
 	return nil
@@ -174,7 +137,7 @@ func sparse(obj *sourcev1.GitRepository) []string {
 func settled(obj *sourcev1.GitRepository) bool {
 	st := &obj.Status
 
-	return st.Artifact != nil && engine.IsTrue(obj, meta.ArtifactInStorageCondition) &&
+	return source.Settled(obj) &&
 		equal(st.ObservedIgnore, obj.Spec.Ignore) && slices.Equal(st.ObservedSparseCheckout, obj.Spec.SparseCheckout) &&
 		len(st.ObservedInclude) == 0 && !st.ObservedRecurseSubmodules
 }
@@ -185,11 +148,4 @@ func equal(a, b *string) bool {
 	}
 
 	return *a == *b
-}
-
-// asked tells whether somebody expects news: the object was changed, or a look at the repository was asked for.
-func asked(obj *sourcev1.GitRepository) bool {
-	at, ok := obj.GetAnnotations()[meta.ReconcileRequestAnnotation]
-
-	return obj.Generation != obj.Status.ObservedGeneration || ok && at != obj.Status.LastHandledReconcileAt
 }

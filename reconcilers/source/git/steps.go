@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/secrets"
+	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 // validate refuses what the kind cannot do: to ignore it would be to do less than was asked for, such as to verify nothing.
@@ -46,81 +44,14 @@ func (r *reconciler) validate(_ context.Context, obj *sourcev1.GitRepository, _ 
 	return nil
 }
 
-// storage removes superseded artifacts and checks that the current one is still there.
-func (r *reconciler) storage(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	r.collect(ctx, obj, s)
-
-	if obj.Status.Artifact == nil {
-		engine.Unset(obj, meta.ArtifactInStorageCondition)
-		engine.Progress(ctx, "building artifact")
-
-		return nil
-	}
-
-	err := r.verify(obj.Status.Artifact, s.owner)
-
-	switch {
-	case err == nil:
-		r.Store.Relocate(obj.Status.Artifact)
-
-		return nil
-	case errors.Is(err, artifact.ErrDigestMismatch):
-		engine.Emit(ctx, engine.Event{
-			Type: corev1.EventTypeWarning, Reason: sourcev1.ArtifactVerificationFailedReason, Action: "ReconcileStorage",
-			Message: "failed to verify integrity of artifact: " + err.Error(),
-		})
-
-		if err := r.Store.Discard(obj.Status.Artifact); err != nil {
-			return fmt.Errorf("remove corrupt artifact: %w", err)
-		}
-	case errors.Is(err, artifact.ErrNotFound), errors.Is(err, artifact.ErrInvalidPath):
-	default:
-		return fmt.Errorf("verify artifact: %w", err)
-	}
-
-	obj.Status.Artifact = nil
-	engine.Unset(obj, meta.ArtifactInStorageCondition)
-	engine.Progress(ctx, "building artifact: disappeared from storage")
-
-	return nil
-}
-
-// verify checks that an artifact is there, and is one of the owner: others may write statuses too, and what is wrong with an
-// artifact is removed.
-func (r *reconciler) verify(a *meta.Artifact, owner artifact.Owner) error {
-	if path.Dir(a.Path) != owner.Path() {
-		return artifact.ErrInvalidPath
-	}
-
-	return r.Store.Verify(a) //nolint:wrapcheck // the caller tells its errors apart
-}
-
-// collect removes superseded artifacts. That it fails is no reason to fail.
-func (r *reconciler) collect(ctx context.Context, obj *sourcev1.GitRepository, s *scope) {
-	removed, err := r.Store.Collect(s.owner, obj.Status.Artifact)
-	if err != nil {
-		engine.Emit(ctx, engine.Event{
-			Type: corev1.EventTypeWarning, Reason: sourcev1.GarbageCollectionFailedReason, Action: "GarbageCollect",
-			Message: "garbage collection of artifacts failed: " + err.Error(),
-		})
-	}
-
-	if len(removed) > 0 {
-		engine.Emit(ctx, engine.Event{
-			Severity: meta.EventSeverityTrace, Reason: sourcev1.GarbageCollectionSucceededReason, Action: "GarbageCollect",
-			Message: fmt.Sprintf("garbage collected %d artifacts", len(removed)),
-		})
-	}
-}
-
 // connect finds the credentials.
 func (r *reconciler) connect(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
 	var secret *corev1.Secret
 
 	if ref := obj.Spec.SecretRef; ref != nil {
 		var err error
-		if secret, err = r.Secrets.Secret(ctx, obj.Namespace, ref.Name); err != nil {
-			return fmt.Errorf("failed to get secret '%s/%s': %w", obj.Namespace, ref.Name, err)
+		if secret, err = secrets.Get(ctx, r.Secrets, obj.Namespace, ref.Name); err != nil {
+			return err //nolint:wrapcheck // it is the whole story
 		}
 	}
 
@@ -143,11 +74,11 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.GitRepository, s
 	}
 
 	since := s.started
-	if !asked(obj) {
+	if !source.Asked(obj) {
 		since = since.Add(-r.Remotes.options.Moment)
 	}
 
-	err := s.remote.bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
+	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
 		s.listing, err = s.remote.list(ctx, since)
 
 		return err
@@ -184,7 +115,7 @@ func (r *reconciler) unchanged(obj *sourcev1.GitRepository, s *scope) bool {
 		return false
 	}
 
-	engine.Unset(obj, meta.ArtifactOutdatedCondition, meta.StorageOperationFailedCondition)
+	source.Current(obj)
 
 	return true
 }
@@ -195,7 +126,7 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *
 		r.outdated(ctx, obj, s)
 	}
 
-	err := s.remote.bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error { return r.find(ctx, obj, s) })
+	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error { return r.find(ctx, obj, s) })
 	if err != nil {
 		return failed(fmt.Errorf("unable to clone '%s': %w", s.remote.shown, err))
 	}
@@ -260,19 +191,14 @@ func (r *reconciler) look(ctx context.Context, s *scope, t target, want recipe) 
 
 // outdated says that the artifact is not the one that is wanted any more.
 func (r *reconciler) outdated(ctx context.Context, obj *sourcev1.GitRepository, s *scope) {
-	revision := s.target.revision()
-	if obj.Status.Artifact == nil || obj.Status.Artifact.HasRevision(revision) {
-		return
+	if revision := s.target.revision(); !obj.Status.Artifact.HasRevision(revision) {
+		source.Outdated(ctx, obj, sourcev1.NewRevisionReason, fmt.Sprintf("new upstream revision '%s'", revision))
 	}
-
-	message := fmt.Sprintf("new upstream revision '%s'", revision)
-	engine.Set(obj, meta.ArtifactOutdatedCondition, metav1.ConditionTrue, sourcev1.NewRevisionReason, message)
-	engine.Progress(ctx, "building artifact: "+message)
 }
 
 // archive stores the files of the commit.
 func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	at := artifact.Location{Owner: s.owner, File: s.target.commit.String() + ".tar.gz"}
+	at := r.storage.At(obj, s.target.commit.String()+".tar.gz")
 	revision := s.target.revision()
 
 	if s.digest != "" {
@@ -283,7 +209,7 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 		}
 	}
 
-	err := s.remote.bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
+	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
 		s.digest, s.release, err = r.archives.add(ctx, s.facts, recipeOf(obj),
 			func(ctx context.Context) (*clone, func(), error) { return s.remote.clone(ctx, s.listing, s.target) })
 
@@ -311,39 +237,13 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 // complete writes down what is stored.
 func (r *reconciler) complete(_ context.Context, obj *sourcev1.GitRepository, s *scope) error {
 	st := &obj.Status
-	st.Artifact = s.stored
 	st.IncludedArtifacts, st.ObservedInclude, st.ObservedRecurseSubmodules = nil, nil, false
 	st.ObservedIgnore = obj.Spec.Ignore
 	st.ObservedSparseCheckout = obj.Spec.SparseCheckout
 	st.SourceVerificationMode, st.SourceVerificationFingerprint = nil, ""
 
-	engine.Unset(obj, meta.ArtifactOutdatedCondition, meta.SourceVerifiedCondition, meta.IncludeUnavailableCondition)
-	engine.Set(obj, meta.ArtifactInStorageCondition, metav1.ConditionTrue, meta.SucceededReason,
-		fmt.Sprintf("stored artifact for revision '%s'", s.stored.Revision))
+	engine.Unset(obj, meta.SourceVerifiedCondition, meta.IncludeUnavailableCondition)
+	source.Stored(obj, s.stored, meta.SucceededReason, fmt.Sprintf("stored artifact for revision '%s'", s.stored.Revision))
 
 	return nil
-}
-
-// remove removes all artifacts of an object that goes.
-func (r *reconciler) remove(_ context.Context, _ *sourcev1.GitRepository, s *scope) error {
-	if _, err := r.Store.Remove(s.owner); err != nil {
-		return fmt.Errorf("garbage collection for deleted resource failed: %w", err)
-	}
-
-	return nil
-}
-
-// bounded runs a part of the work that has to come to an end in time.
-func (m *remote) bounded(ctx context.Context, timeout time.Duration, run func(context.Context) error) error {
-	late := fmt.Errorf("timed out after %s", timeout)
-
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
-	defer cancel()
-
-	err := run(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), late) {
-		return late
-	}
-
-	return err
 }
