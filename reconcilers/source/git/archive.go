@@ -101,7 +101,7 @@ func (a *archives) write(ctx context.Context, c *clone, r recipe) (digest.Digest
 		return "", nil, err
 	}
 
-	options := ingest.WalkOptions{Limits: a.limits, Under: r.directories(), Skip: rules.skip, Prune: rules.prune}
+	options := ingest.WalkOptions{Limits: a.limits, Under: r.directories(), Skip: rules.Skip, Prune: rules.Prune}
 
 	return a.store.Add(ctx, a.store.Tarball(func(tar *artifact.Tar) error {
 		return c.pack.Walk(ctx, c.commit, options, func(n ingest.Node) error {
