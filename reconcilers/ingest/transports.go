@@ -105,3 +105,11 @@ func (t *Transports) keep(key string, made *http.Transport) *http.Transport {
 
 	return made
 }
+
+// Len returns how many transports are kept.
+func (t *Transports) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	return len(t.all)
+}
