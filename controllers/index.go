@@ -4,89 +4,134 @@ import (
 	"context"
 	"fmt"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
-	"github.com/weir-dev/weir/reconcilers/kustomize"
+	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 )
 
-// Indexes of Kustomizations by what makes them run. The values are references, from ref.
+// Indexes of objects by what makes them run. The values are references, from ref.
 const (
 	bySource     = "weir.source"
 	byDependency = "weir.dependsOn"
 	byConfig     = "weir.config"
 )
 
-// configKinds are the kinds of objects that hold variables.
-func configKinds() []string { return []string{"ConfigMap", "Secret"} }
-
 // ref is how indexes write a reference to an object.
 func ref(kind string, key types.NamespacedName) string { return kind + "/" + key.String() }
 
-// indexKustomizations makes Kustomizations findable in the cache by the objects that they refer to.
-func (p *Process) indexKustomizations(ctx context.Context) error {
-	for field, values := range map[string]func(k *kustomizev1.Kustomization) []string{
-		bySource: sourceOf, byDependency: dependenciesOf, byConfig: configsOf,
-	} {
-		err := p.GetFieldIndexer().IndexField(ctx, &kustomizev1.Kustomization{}, field, func(obj client.Object) []string {
-			k, ok := obj.(*kustomizev1.Kustomization)
-			if !ok {
-				return nil
-			}
-
-			return values(k)
-		})
-		if err != nil {
-			return fmt.Errorf("index Kustomizations by %s: %w", field, err)
+// index makes the objects of a kind findable in the cache by what they refer to.
+func index[O client.Object](ctx context.Context, p *Process, obj O, field string, values func(O) []string) error {
+	err := p.GetFieldIndexer().IndexField(ctx, obj, field, func(any client.Object) []string {
+		o, ok := any.(O)
+		if !ok {
+			return nil
 		}
+
+		return values(o)
+	})
+	if err != nil {
+		return fmt.Errorf("index by %s: %w", field, err)
 	}
 
 	return nil
 }
 
-func sourceOf(k *kustomizev1.Kustomization) []string {
-	return []string{ref(kustomize.SourceKey(k))}
-}
+// lookup returns the names of the objects that an index has under a value.
+type lookup func(ctx context.Context, field, value string) []types.NamespacedName
 
-func dependenciesOf(k *kustomizev1.Kustomization) []string {
-	var refs []string
-	for _, key := range kustomize.DependencyKeys(k) {
-		refs = append(refs, ref(kustomizev1.KustomizationKind, key))
-	}
-
-	return refs
-}
-
-func configsOf(k *kustomizev1.Kustomization) []string {
-	var refs []string
-
-	for _, kind := range configKinds() {
-		for _, key := range kustomize.ConfigKeys(k, kind) {
-			refs = append(refs, ref(kind, key))
+// finder returns the lookup in the objects of the kind that the list is of.
+func finder(p *Process, empty client.ObjectList) lookup {
+	return func(ctx context.Context, field, value string) []types.NamespacedName {
+		list, ok := empty.DeepCopyObject().(client.ObjectList)
+		if !ok {
+			return nil
 		}
-	}
 
-	return refs
+		err := p.GetClient().List(ctx, list, client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy,
+			client.DisableReadYourWritesConsistency) // what was just written here is on its way as an event of its own
+
+		var keys []types.NamespacedName
+
+		if err == nil {
+			err = apimeta.EachListItem(list, func(obj runtime.Object) error {
+				m, err := apimeta.Accessor(obj)
+				if err == nil {
+					keys = append(keys, types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()})
+				}
+
+				return err //nolint:wrapcheck // all objects have metadata
+			})
+		}
+
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Objects could not be looked up", "index", field, "value", value)
+		}
+
+		return keys
+	}
 }
 
-// find returns the names of the Kustomizations that an index has under the value.
-func (p *Process) find(ctx context.Context, field, value string) []types.NamespacedName {
-	list := &kustomizev1.KustomizationList{}
+// artifacts is an object with an artifact.
+type artifacts interface {
+	client.Object
+	GetArtifact() *meta.Artifact
+}
 
-	err := p.GetClient().List(ctx, list, client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy,
-		client.DisableReadYourWritesConsistency) // what was just written here is on its way as an event of its own
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Kustomizations could not be looked up", "index", field, "value", value)
-
-		return nil
+// newSource returns an empty object of a kind of source, or nil if there is no such kind.
+func newSource(kind string) artifacts {
+	switch kind {
+	case sourcev1.GitRepositoryKind:
+		return &sourcev1.GitRepository{}
+	case sourcev1.OCIRepositoryKind:
+		return &sourcev1.OCIRepository{}
+	case sourcev1.BucketKind:
+		return &sourcev1.Bucket{}
+	case sourcev1.HelmRepositoryKind:
+		return &sourcev1.HelmRepository{}
+	case sourcev1.HelmChartKind:
+		return &sourcev1.HelmChart{}
+	case sourcev1.ExternalArtifactKind:
+		return &sourcev1.ExternalArtifact{}
 	}
 
-	keys := make([]types.NamespacedName, 0, len(list.Items))
-	for i := range list.Items {
-		keys = append(keys, client.ObjectKeyFromObject(&list.Items[i]))
+	return nil
+}
+
+// source finds a source in the cache.
+func (p *Process) source(ctx context.Context, kind string, key types.NamespacedName) (artifacts, error) {
+	obj := newSource(kind)
+	if obj == nil {
+		return nil, fmt.Errorf("%q is no kind of source", kind)
 	}
 
-	return keys
+	// Another process may have written it, or the status was: either way its event is what counts.
+	if err := p.GetClient().Get(ctx, key, obj, client.DisableReadYourWritesConsistency); err != nil {
+		return nil, err //nolint:wrapcheck // the steps say what it means
+	}
+
+	return obj, nil
+}
+
+// watchSource makes objects run when a source has a new artifact. Find returns those that an index has under a value.
+func watchSource[T artifacts](p *Process, kind string, obj T, find lookup) watch {
+	return source.Kind(p.GetCache(), obj, related(renewed[T], func(ctx context.Context, s T) []types.NamespacedName {
+		return find(ctx, bySource, ref(kind, client.ObjectKeyFromObject(s)))
+	}))
+}
+
+// renewed tells whether an update brings an artifact that others may wait for: another one, or the same one stored anew, after
+// it was lost.
+func renewed[T artifacts](before, after T) bool {
+	was, is := before.GetArtifact(), after.GetArtifact()
+	if was == nil || is == nil {
+		return is != nil
+	}
+
+	return was.Revision != is.Revision || was.Digest != is.Digest || !was.LastUpdateTime.Equal(&is.LastUpdateTime)
 }

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,42 +49,23 @@ func setupKustomization(p *Process) error {
 	configs := newConfigs(p.GetAPIReader(), p.GetCache())
 
 	kind := kustomize.Kind(kustomize.Deps{
-		Sources: kustomize.SourceFunc(p.source), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
+		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{}),
 		Access: p.access, Applier: d.applier, Hub: d.hub,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 	})
 
-	watches := append(p.watchSources(), p.watchDependencies())
-	watches = append(watches, p.watchConfigs(configs)...)
+	find := finder(p, &kustomizev1.KustomizationList{})
+	watches := append(p.watchSources(find), p.watchDependencies(find))
+	watches = append(watches, p.watchConfigs(configs, find)...)
 
 	return add(p, kind, w, false, kustomizationWorkers, watches...)
 }
 
-// source finds a source in the cache.
-func (p *Process) source(ctx context.Context, kind string, key types.NamespacedName) (kustomize.Source, error) {
-	var obj kustomize.Source
-
-	switch kind {
-	case sourcev1.GitRepositoryKind:
-		obj = &sourcev1.GitRepository{}
-	case sourcev1.OCIRepositoryKind:
-		obj = &sourcev1.OCIRepository{}
-	case sourcev1.BucketKind:
-		obj = &sourcev1.Bucket{}
-	case sourcev1.ExternalArtifactKind:
-		obj = &sourcev1.ExternalArtifact{}
-	default:
-		return nil, fmt.Errorf("%q is no kind of source", kind)
-	}
-
-	// Another process may have written it, or the status was: either way its event is what counts.
-	if err := p.GetClient().Get(ctx, key, obj, client.DisableReadYourWritesConsistency); err != nil {
-		return nil, err //nolint:wrapcheck // the steps say what it means
-	}
-
-	return obj, nil
+// kustomizationSource finds a source that a Kustomization may have.
+func (p *Process) kustomizationSource(ctx context.Context, kind string, key types.NamespacedName) (kustomize.Source, error) {
+	return p.source(ctx, kind, key)
 }
 
 // kustomization finds a Kustomization in the cache.
@@ -98,38 +78,60 @@ func (p *Process) kustomization(ctx context.Context, key types.NamespacedName) (
 	return obj, nil
 }
 
+// indexKustomizations makes Kustomizations findable by the objects that they refer to.
+func (p *Process) indexKustomizations(ctx context.Context) error {
+	for field, values := range map[string]func(k *kustomizev1.Kustomization) []string{
+		bySource:     func(k *kustomizev1.Kustomization) []string { return []string{ref(kustomize.SourceKey(k))} },
+		byDependency: dependenciesOf,
+		byConfig:     configsOf,
+	} {
+		if err := index(ctx, p, &kustomizev1.Kustomization{}, field, values); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+func dependenciesOf(k *kustomizev1.Kustomization) []string {
+	var refs []string
+	for _, key := range kustomize.DependencyKeys(k) {
+		refs = append(refs, ref(kustomizev1.KustomizationKind, key))
+	}
+
+	return refs
+}
+
+// configKinds are the kinds of objects that hold variables.
+func configKinds() []string { return []string{"ConfigMap", "Secret"} }
+
+func configsOf(k *kustomizev1.Kustomization) []string {
+	var refs []string
+
+	for _, kind := range configKinds() {
+		for _, key := range kustomize.ConfigKeys(k, kind) {
+			refs = append(refs, ref(kind, key))
+		}
+	}
+
+	return refs
+}
+
 // watchSources makes Kustomizations run when a source has a new artifact.
-func (p *Process) watchSources() []watch {
+func (p *Process) watchSources(find lookup) []watch {
 	return []watch{
-		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}),
-		watchSource(p, sourcev1.OCIRepositoryKind, &sourcev1.OCIRepository{}),
-		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}),
-		watchSource(p, sourcev1.ExternalArtifactKind, &sourcev1.ExternalArtifact{}),
+		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
+		watchSource(p, sourcev1.OCIRepositoryKind, &sourcev1.OCIRepository{}, find),
+		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}, find),
+		watchSource(p, sourcev1.ExternalArtifactKind, &sourcev1.ExternalArtifact{}, find),
 	}
-}
-
-func watchSource[T kustomize.Source](p *Process, kind string, obj T) watch {
-	return source.Kind(p.GetCache(), obj, related(renewed[T], func(ctx context.Context, s T) []types.NamespacedName {
-		return p.find(ctx, bySource, ref(kind, client.ObjectKeyFromObject(s)))
-	}))
-}
-
-// renewed tells whether an update brings an artifact that Kustomizations may wait for: another one, or the same one stored
-// anew, after it was lost.
-func renewed[T kustomize.Source](before, after T) bool {
-	was, is := before.GetArtifact(), after.GetArtifact()
-	if was == nil || is == nil {
-		return is != nil
-	}
-
-	return was.Revision != is.Revision || was.Digest != is.Digest || !was.LastUpdateTime.Equal(&is.LastUpdateTime)
 }
 
 // watchDependencies makes Kustomizations run when one that they depend on has come further.
-func (p *Process) watchDependencies() watch {
+func (p *Process) watchDependencies(find lookup) watch {
 	return source.Kind(p.GetCache(), &kustomizev1.Kustomization{}, related(advanced,
 		func(ctx context.Context, k *kustomizev1.Kustomization) []types.NamespacedName {
-			return p.find(ctx, byDependency, ref(kustomizev1.KustomizationKind, client.ObjectKeyFromObject(k)))
+			return find(ctx, byDependency, ref(kustomizev1.KustomizationKind, client.ObjectKeyFromObject(k)))
 		}))
 }
 
@@ -146,23 +148,21 @@ func advanced(before, after *kustomizev1.Kustomization) bool {
 
 // watchConfigs makes Kustomizations run when a ConfigMap or Secret that they take variables from has changed. Only those with
 // the label that the command line names are watched; the memory of those that are gone is given back.
-func (p *Process) watchConfigs(known *configs) []watch {
+func (p *Process) watchConfigs(known *configs, find lookup) []watch {
 	var watches []watch
 
 	for _, kind := range configKinds() {
 		obj := &metav1.PartialObjectMetadata{}
 		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 
-		watches = append(watches, source.Kind(p.GetCache(), obj, configEvents(known, kind, p.find)))
+		watches = append(watches, source.Kind(p.GetCache(), obj, configEvents(known, kind, find)))
 	}
 
 	return watches
 }
 
 // configEvents handles the events of ConfigMaps or Secrets. Find returns the Kustomizations that an index has under a value.
-func configEvents(
-	known *configs, kind string, find func(ctx context.Context, field, value string) []types.NamespacedName,
-) handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
+func configEvents(known *configs, kind string, find lookup) handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
 	changed := func(before, after *metav1.PartialObjectMetadata) bool {
 		return before.ResourceVersion != after.ResourceVersion
 	}
