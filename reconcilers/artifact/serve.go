@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Handler serves the artifacts under their paths, with conditional and range requests; the entity tag is the digest. It serves
@@ -19,13 +20,17 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 	}
 
 	at, err := parsePath(strings.TrimPrefix(r.URL.Path, "/"))
+	if err == nil {
+		at, err = s.resolve(at)
+	}
+
 	if err != nil {
 		http.NotFound(w, r)
 
 		return
 	}
 
-	f, err := os.Open(s.file(at.Path()))
+	f, err := os.OpenFile(s.file(at.Path()), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		http.NotFound(w, r)
 
