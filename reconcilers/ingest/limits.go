@@ -106,6 +106,7 @@ const (
 	unitDepth     = "path elements"
 	unitPathBytes = "bytes per path"
 	unitRatio     = "inflated bytes per compressed byte"
+	unitRaw       = "bytes per archive"
 	unitVisits    = "entries looked at"
 	unitPack      = "bytes per pack"
 	unitInflated  = "inflated bytes per pack"

@@ -20,16 +20,20 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// countingReader counts what is read.
+// countingReader counts what is read, and fails when it is more than the limit. Zero means no limit.
 type countingReader struct {
-	r io.Reader
-	n int64
+	r      io.Reader
+	n, max int64
 }
 
 // Read implements io.Reader.
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+
+	if c.max > 0 && c.n > c.max {
+		return 0, over(c.max, unitRaw)
+	}
 
 	return n, err
 }

@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // Unpacked says what came out of an archive.
@@ -24,8 +19,8 @@ type Unpacked struct {
 	Entries int
 }
 
-// Untar unpacks a tar stream, compressed with gzip or not, into a directory that exists. Nothing is written outside of it,
-// whatever the entries are called and whatever links are there. Files get the mode 0600, or 0700 if somebody may execute
+// Untar unpacks a tar stream, compressed with gzip, zstd or not at all, into a directory that exists. Nothing is written outside
+// of it, whatever the entries are called and whatever links are there. Files get the mode 0600, or 0700 if somebody may execute
 // them; directories 0700. A name that comes twice means the last one.
 //
 // Symbolic links inside the tree, devices and pipes are dropped; links that lead out of the tree are refused. On an error,
@@ -38,102 +33,31 @@ func Untar(ctx context.Context, r io.Reader, dir string, l Limits) (Unpacked, er
 	}
 	defer root.Close() //nolint:errcheck // it was only read
 
-	l = l.orDefaults()
-	u := &untar{root: root, meter: meter{limits: l}, dirs: map[string]bool{".": true}, buffer: make([]byte, 64<<10)}
+	u := &untar{root: root, dirs: map[string]bool{".": true}, buffer: make([]byte, 64<<10)}
+	u.meter = &meter{limits: l.orDefaults()}
 
-	in, err := inflate(&contextReader{ctx: ctx, r: r}, l)
-	if err != nil {
-		return Unpacked{}, err
-	}
+	err = walkTar(ctx, r, u.meter, u.one)
 
-	err = u.all(tar.NewReader(in))
-
-	return Unpacked{Bytes: u.bytes, Entries: u.written}, err
-}
-
-// inflate returns what the stream holds once inflated, bounded by the limits.
-func inflate(r io.Reader, l Limits) (io.Reader, error) {
-	raw := &countingReader{r: r}
-	in := bufio.NewReaderSize(raw, 64<<10)
-
-	out := &boundedReader{r: in, max: l.Bytes, compressed: &raw.n}
-	if room := int64(l.Entries) * entryOverhead; out.max < out.max+room {
-		out.max += room // else it is no limit at all
-	}
-
-	magic, err := in.Peek(2)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read archive: %w", err)
-	}
-
-	if len(magic) < 2 || magic[0] != 0x1f || magic[1] != 0x8b {
-		out.ratio = 1
-
-		return out, nil
-	}
-
-	zip, err := gzip.NewReader(in)
-	if err != nil {
-		return nil, fmt.Errorf("read gzip header: %w", err)
-	}
-
-	out.r, out.ratio = zip, l.Ratio
-
-	return out, nil
+	return Unpacked{Bytes: u.meter.bytes, Entries: u.written}, err
 }
 
 // untar is the state of one Untar.
 type untar struct {
-	meter
-
+	meter   *meter
 	root    *os.Root
 	dirs    map[string]bool // directories that are there for sure
 	written int
 	buffer  []byte
 }
 
-func (u *untar) all(in *tar.Reader) error {
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-
-		if err != nil {
-			return fmt.Errorf("read archive: %w", err)
-		}
-
-		if err := u.one(h, in); err != nil {
-			return err
-		}
-	}
-}
-
-func (u *untar) one(h *tar.Header, content io.Reader) error {
-	name, err := cleanName(h.Name)
-	if err != nil {
-		return err
-	}
-
-	if err := u.entry(name, strings.Count(name, "/")+1); err != nil {
-		return err
-	}
-
-	if name == "." {
-		return nil
-	}
-
-	switch h.Typeflag {
-	case tar.TypeDir:
-		return u.dir(name)
-	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		return u.regular(name, h, content)
-	case tar.TypeSymlink:
-		if leavesRoot(name, h.Linkname) {
-			return refuse(name, "the symbolic link leads out of the tree: %q", h.Linkname)
-		}
-	case tar.TypeLink:
-		return u.hardLink(name, h.Linkname)
+func (u *untar) one(e tarEntry) error {
+	switch e.kind {
+	case tarDir:
+		return u.dir(e.name)
+	case tarFile:
+		return u.regular(e)
+	case tarLink:
+		return u.hardLink(e.name, e.target)
 	}
 
 	return nil
@@ -166,7 +90,7 @@ func (u *untar) parents(name string) error {
 		return nil
 	}
 
-	if err := u.entry(parent, 1); err != nil {
+	if err := u.meter.entry(parent, 1); err != nil {
 		return err
 	}
 
@@ -180,33 +104,29 @@ func (u *untar) isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-func (u *untar) regular(name string, h *tar.Header, content io.Reader) (err error) {
-	if err := u.file(name, h.Size); err != nil {
-		return err
-	}
-
-	if err := u.parents(name); err != nil {
+func (u *untar) regular(e tarEntry) (err error) {
+	if err := u.parents(e.name); err != nil {
 		return err
 	}
 
 	mode := fs.FileMode(0o600)
-	if h.Mode&0o111 != 0 {
+	if e.executable {
 		mode = 0o700
 	}
 
-	f, err := u.create(name, mode)
+	f, err := u.create(e.name, mode)
 	if err != nil {
 		return err
 	}
 
 	defer func() {
 		if e := f.Close(); err == nil && e != nil {
-			err = fmt.Errorf("close %q: %w", name, e)
+			err = fmt.Errorf("close file: %w", e)
 		}
 	}()
 
-	if _, err := io.CopyBuffer(onlyWriter{f}, content, u.buffer); err != nil {
-		return fmt.Errorf("unpack %q: %w", name, err)
+	if _, err := io.CopyBuffer(onlyWriter{f}, e.content, u.buffer); err != nil {
+		return fmt.Errorf("unpack %q: %w", e.name, err)
 	}
 
 	u.written++
@@ -234,16 +154,16 @@ func (u *untar) create(name string, mode fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// hardLink makes a second name of a file that the archive held before.
+// hardLink makes a second name of a file that the archive held before. It counts like a copy, because it costs those who read
+// the tree as much.
 func (u *untar) hardLink(name, target string) error {
-	old, err := cleanName(target)
-	if err != nil {
-		return refuse(name, "the hard link leads out of the tree: %q", target)
+	info, err := u.root.Lstat(target)
+	if err != nil || !info.Mode().IsRegular() || target == name {
+		return refuse(name, "the hard link leads to nothing: %q", target)
 	}
 
-	info, err := u.root.Lstat(old)
-	if err != nil || !info.Mode().IsRegular() || old == name {
-		return refuse(name, "the hard link leads to nothing: %q", target)
+	if err := u.meter.file(name, info.Size()); err != nil {
+		return err
 	}
 
 	if err := u.parents(name); err != nil {
@@ -254,7 +174,9 @@ func (u *untar) hardLink(name, target string) error {
 		return fmt.Errorf("replace file: %w", err)
 	}
 
-	if err := u.root.Link(old, name); err != nil {
+	delete(u.dirs, name)
+
+	if err := u.root.Link(target, name); err != nil {
 		return fmt.Errorf("link file: %w", err)
 	}
 

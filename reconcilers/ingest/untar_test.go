@@ -208,6 +208,14 @@ func TestUntar(t *testing.T) {
 			want:    []string{"a 600 a"},
 			err:     `the hard link leads to nothing`,
 		},
+		"HardLinkOverDirectory": {
+			reason: "An empty directory gives way to a link, and is there again when something comes into it.",
+			entries: []entry{
+				{name: "a", content: "a"}, {name: "d/", kind: tar.TypeDir}, {name: "d", kind: tar.TypeLink, link: "a"},
+				{name: "d", content: "d"},
+			},
+			want: []string{"a 600 a", "d 600 d"},
+		},
 		"ThroughDroppedLink": {
 			reason:  "What lies behind a dropped link is an ordinary directory.",
 			entries: []entry{{name: "l", kind: tar.TypeSymlink, link: "d"}, {name: "l/f", content: "f"}},
@@ -290,6 +298,14 @@ func TestUntarLimits(t *testing.T) {
 			limits:  ingest.Limits{PathBytes: 3},
 			entries: []entry{{name: "long"}},
 			want:    `"long": the limit of 3 bytes per path is exceeded`,
+		},
+		"HardLinks": {
+			reason: "A second name counts like a copy: it costs as much to read.",
+			limits: ingest.Limits{Bytes: 10},
+			entries: []entry{
+				{name: "a", content: "1234"}, {name: "b", kind: tar.TypeLink, link: "a"}, {name: "c", kind: tar.TypeLink, link: "b"},
+			},
+			want: `"c": the limit of 10 bytes in all files is exceeded`,
 		},
 		"Ratio": {
 			reason:  "What compresses too well is a bomb.",
