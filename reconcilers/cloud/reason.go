@@ -1,0 +1,90 @@
+package cloud
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/aws/smithy-go"
+	"golang.org/x/oauth2"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
+)
+
+// maxReason bounds what a provider says about a failure, in bytes.
+const maxReason = 512
+
+// reason returns why a provider gave nothing, in words that are the same for every attempt: those of the libraries hold the
+// number of the request and the time.
+func reason(err error) error {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return words(api.ErrorCode(), api.ErrorMessage())
+	}
+
+	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok && e.RawResponse != nil {
+		return entra(e.RawResponse.Body, err)
+	}
+
+	if e, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		return words(e.ErrorCode, statusOf(e.RawResponse))
+	}
+
+	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return words(e.ErrorCode, cmp.Or(e.ErrorDescription, statusOf(e.Response)))
+	}
+
+	if short := ingest.RedactError(err); len(short.Error()) > maxReason {
+		return errors.New(cut(short.Error()))
+	}
+
+	return ingest.RedactError(err)
+}
+
+// entra reads what Entra ID says about a failure. The library has read it before and keeps it.
+func entra(body io.Reader, err error) error {
+	var answer struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+
+	if e := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&answer); e != nil || answer.Error == "" {
+		return errors.New(cut(err.Error()))
+	}
+
+	// What follows are the numbers and the time of the request.
+	text, _, _ := strings.Cut(answer.Description, "Trace ID:")
+
+	return words(answer.Error, text)
+}
+
+func statusOf(resp *http.Response) string {
+	if resp == nil {
+		return ""
+	}
+
+	return ingest.Status(resp)
+}
+
+func words(code, text string) error {
+	text = strings.TrimSpace(text)
+	if code != "" && text != "" {
+		code += ": "
+	}
+
+	return errors.New(cut(code + text))
+}
+
+// cut returns the first line, or what of it is short enough.
+func cut(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
+	}
+
+	return s
+}
