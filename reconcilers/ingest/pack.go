@@ -184,6 +184,30 @@ func (p *Pack) Open(ctx context.Context, hash plumbing.Hash) (io.ReadCloser, err
 	return &releasingReader{Reader: io.NewSectionReader(c, 0, c.size), release: c.release}, nil
 }
 
+// Raw returns a commit or an annotated tag as it stands in the repository: the bytes of which the hash is, which is what people
+// sign. It says which of the two it is.
+func (p *Pack) Raw(ctx context.Context, hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	i := p.find(hash)
+	if i == none || p.entries[i].kind != plumbing.CommitObject && p.entries[i].kind != plumbing.TagObject {
+		return plumbing.InvalidObject, nil, fmt.Errorf("commit or tag %s: %w", hash, ErrNotFound)
+	}
+
+	kind := p.entries[i].kind
+
+	c, err := p.content(ctx, i)
+	if err != nil {
+		return plumbing.InvalidObject, nil, fmt.Errorf("read %s %s: %w", kind, hash, err)
+	}
+	defer c.release()
+
+	raw, err := io.ReadAll(io.NewSectionReader(c, 0, c.size))
+	if err != nil {
+		return plumbing.InvalidObject, nil, fmt.Errorf("read %s %s: %w", kind, hash, err)
+	}
+
+	return kind, raw, nil
+}
+
 // Commit returns the commit that the hash of a commit, or of an annotated tag, leads to.
 func (p *Pack) Commit(ctx context.Context, hash plumbing.Hash) (*object.Commit, error) {
 	hash, err := p.peel(ctx, hash)

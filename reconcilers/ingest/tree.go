@@ -28,9 +28,14 @@ type Node struct {
 	// Size of the file in bytes.
 	Size int64
 
-	// Hash of the blob: see Pack.Open.
+	// Hash of the blob.
 	Hash plumbing.Hash
+
+	pack *Pack // that it is in
 }
+
+// Open returns the content of the file.
+func (n Node) Open(ctx context.Context) (io.ReadCloser, error) { return n.pack.Open(ctx, n.Hash) }
 
 // WalkOptions say what of a tree is wanted.
 type WalkOptions struct {
@@ -46,19 +51,30 @@ type WalkOptions struct {
 
 	// Prune tells that what is in a directory that is left out is left out too.
 	Prune bool
+
+	// Submodule optionally returns what is in the submodule at the path, of which the tree names a commit: that commit, and
+	// the pack that holds it, which has to stay open as long as its files are wanted. What is in the tree of that commit comes
+	// out as if it were in a directory at the path. A nil pack means that the submodule is passed over.
+	Submodule func(ctx context.Context, path string, commit plumbing.Hash) (*Pack, *object.Commit, error)
+
+	// Tally optionally goes on counting for a whole of which the tree is a part. Nil means one of Limits.
+	Tally *Tally
 }
 
 // ErrNoDirectory says that a directory in WalkOptions.Under is not in the tree.
 var ErrNoDirectory = errors.New("no such directory in the tree")
 
 // Walk calls visit for the directories and regular files in the tree of a commit, parents first, in an order that depends on
-// nothing else. Symbolic links and sub-modules are passed over, but a symbolic link that leads out of the tree is a
-// *RefusedError, unless it is left out, and so is a name that is dangerous on some file system.
+// nothing else. Symbolic links and, without WalkOptions.Submodule, submodules are passed over, but a symbolic link that leads out
+// of the tree is a *RefusedError, unless it is left out, and so is a name that is dangerous on some file system.
 func (p *Pack) Walk(ctx context.Context, commit *object.Commit, o WalkOptions, visit func(Node) error) error {
-	o.Limits = o.Limits.orDefaults()
+	if o.Tally == nil {
+		o.Tally = NewTally(o.Limits)
+	}
+
 	w := &walk{
 		pack: p, options: o, visit: visit,
-		meter: meter{limits: o.Limits}, visits: int64(o.Limits.Entries) * visitsPerEntry,
+		meter: &o.Tally.meter, visits: int64(o.Tally.meter.limits.Entries) * visitsPerEntry,
 	}
 
 	for _, u := range o.Under {
@@ -90,9 +106,9 @@ const visitsPerEntry = 10
 
 // walk is the state of one Walk.
 type walk struct {
-	meter
+	*meter
 
-	pack    *Pack
+	pack    *Pack // of the tree that is walked
 	options WalkOptions
 	visit   func(Node) error
 	visits  int64 // that are left
@@ -171,7 +187,8 @@ func (w *walk) entryOf(ctx context.Context, e object.TreeEntry, parent []string)
 		return over(int64(w.limits.Depth), unitDepth, name)
 	}
 
-	dir := e.Mode == filemode.Dir
+	module := e.Mode == filemode.Submodule && w.options.Submodule != nil
+	dir := e.Mode == filemode.Dir || module
 
 	in, leads := w.wanted(elements, dir)
 	if !leads {
@@ -179,19 +196,40 @@ func (w *walk) entryOf(ctx context.Context, e object.TreeEntry, parent []string)
 	}
 
 	skipped := !in || w.options.Skip != nil && w.options.Skip(elements, dir)
-	if dir {
-		return w.dir(ctx, e, elements, in, skipped)
-	}
 
-	if skipped {
+	switch {
+	case module:
+		return w.submodule(ctx, e.Hash, elements, in, skipped)
+	case dir:
+		return w.dir(ctx, e.Hash, elements, in, skipped)
+	case skipped:
 		return nil
 	}
 
 	return w.leaf(ctx, e, name, len(elements))
 }
 
-// dir visits a directory and what is in it.
-func (w *walk) dir(ctx context.Context, e object.TreeEntry, elements []string, in, skipped bool) error {
+// submodule visits the tree of a submodule, which is in another pack.
+func (w *walk) submodule(ctx context.Context, hash plumbing.Hash, elements []string, in, skipped bool) error {
+	if skipped && in && w.options.Prune {
+		return nil
+	}
+
+	pack, commit, err := w.options.Submodule(ctx, strings.Join(elements, "/"), hash)
+	if err != nil || pack == nil {
+		return err
+	}
+
+	outer := w.pack
+	w.pack = pack
+
+	defer func() { w.pack = outer }()
+
+	return w.dir(ctx, commit.TreeHash, elements, in, skipped)
+}
+
+// dir visits a directory, of which the tree has the hash, and what is in it.
+func (w *walk) dir(ctx context.Context, hash plumbing.Hash, elements []string, in, skipped bool) error {
 	if !skipped {
 		name := strings.Join(elements, "/")
 		if err := w.entry(name, len(elements)); err != nil {
@@ -207,7 +245,7 @@ func (w *walk) dir(ctx context.Context, e object.TreeEntry, elements []string, i
 		return nil
 	}
 
-	return w.tree(ctx, e.Hash, elements)
+	return w.tree(ctx, hash, elements)
 }
 
 // leaf visits what is no directory.
@@ -233,7 +271,7 @@ func (w *walk) leaf(ctx context.Context, e object.TreeEntry, name string, elemen
 		return err
 	}
 
-	return w.visit(Node{Path: name, Executable: e.Mode == filemode.Executable, Size: size, Hash: e.Hash})
+	return w.visit(Node{Path: name, Executable: e.Mode == filemode.Executable, Size: size, Hash: e.Hash, pack: w.pack})
 }
 
 // symlink refuses a link that leads out of the tree.
