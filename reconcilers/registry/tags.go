@@ -1,0 +1,165 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Tags returns all tags, in no certain order. The answer is not older than since. It is shared and must not be changed.
+func (r *Repository) Tags(ctx context.Context, since time.Time) ([]string, error) {
+	tags, release, err := r.all.tags.Join(ctx, r.key, since, r.list)
+	if err != nil {
+		return nil, err
+	}
+
+	release()
+
+	return tags, nil
+}
+
+// pageSize is how many tags are asked for at a time. Some registries refuse more.
+const pageSize = 1000
+
+// maxPages bounds a listing whose pages are short, or lead nowhere.
+const maxPages = 1000
+
+func (r *Repository) list(ctx context.Context) ([]string, error) {
+	l := tagList{limits: r.all.options.Limits}
+
+	resp, err := r.request(ctx, http.MethodGet, "/tags/list?n="+strconv.Itoa(pageSize), l.limits.TagBytes)
+
+	for range maxPages {
+		if err != nil {
+			return nil, err
+		}
+
+		err = l.read(resp.Body)
+		discard(resp.Body)
+
+		if err != nil {
+			return nil, fmt.Errorf("read tags: %w", err)
+		}
+
+		next, more, err2 := nextPage(resp)
+		if err2 != nil || !more {
+			return l.tags, err2
+		}
+
+		resp, err = r.get(ctx, http.MethodGet, next, l.limits.TagBytes)
+	}
+
+	if err == nil {
+		discard(resp.Body)
+	}
+
+	return nil, fmt.Errorf("the tags have more than %d pages", maxPages)
+}
+
+// nextPage returns the URL of the next page, which has to be on the same server.
+func nextPage(resp *http.Response) (next string, more bool, err error) {
+	link, _, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+	if !ok || link == "" {
+		return "", false, nil
+	}
+
+	u, err := url.Parse(link)
+	if err != nil {
+		return "", false, errors.New("the link to the next tags is no URL")
+	}
+
+	u = resp.Request.URL.ResolveReference(u)
+	if u.Scheme != resp.Request.URL.Scheme || !sameHost(u.Host, resp.Request.URL.Host) {
+		return "", false, errors.New("the next tags are on another server")
+	}
+
+	return u.String(), true, nil
+}
+
+// tagList collects tags within the limits.
+type tagList struct {
+	limits Limits
+	tags   []string
+	bytes  int64
+}
+
+// read adds the tags of a page: {"name": …, "tags": […]}.
+func (l *tagList) read(body io.Reader) error {
+	page := json.NewDecoder(body)
+	if t, err := page.Token(); err != nil || t != json.Delim('{') {
+		return errors.Join(errNoTags, err)
+	}
+
+	for page.More() {
+		key, err := page.Token()
+		if err != nil {
+			return errors.Join(errNoTags, err)
+		}
+
+		if key != "tags" {
+			var skipped json.RawMessage
+			if err := page.Decode(&skipped); err != nil {
+				return errors.Join(errNoTags, err)
+			}
+
+			continue
+		}
+
+		if err := l.array(page); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+var errNoTags = errors.New("the answer is no list of tags")
+
+func (l *tagList) array(page *json.Decoder) error {
+	t, err := page.Token()
+	if err != nil || t != json.Delim('[') && t != nil {
+		return errors.Join(errNoTags, err)
+	}
+
+	if t == nil { // null is none
+		return nil
+	}
+
+	for page.More() {
+		var tag string
+		if err := page.Decode(&tag); err != nil {
+			return errors.Join(errNoTags, err)
+		}
+
+		l.bytes += int64(len(tag))
+
+		if len(l.tags) >= l.limits.Tags || l.bytes > l.limits.TagBytes {
+			return fmt.Errorf("there are more than %d tags, or %d bytes of them", l.limits.Tags, l.limits.TagBytes)
+		}
+
+		l.tags = append(l.tags, tag)
+	}
+
+	if _, err := page.Token(); err != nil {
+		return errors.Join(errNoTags, err)
+	}
+
+	return nil
+}
+
+// weighTags returns what a list takes in memory, in bytes.
+func weighTags(tags []string) int64 {
+	var n int64
+	for _, t := range tags {
+		n += int64(len(t)) + 16
+	}
+
+	return n
+}
