@@ -268,3 +268,31 @@ func TestMemo(t *testing.T) {
 		t.Errorf("got %d, %t", v, ok)
 	}
 }
+
+func TestMemoRoom(t *testing.T) {
+	m := Memo[string, int]{Size: 10, Room: 5, Weigh: func(v int) int64 { return int64(v) }}
+	m.Put("a", 2)
+	m.Put("b", 3)
+	m.Put("a", 1)
+	m.Put("c", 2)
+	m.Put("d", 6)
+
+	kept := ""
+	for _, key := range []string{"a", "b", "c", "d"} {
+		if _, ok := m.Get(key); ok {
+			kept += key
+		}
+	}
+
+	if kept != "ac" || m.weight != 3 {
+		t.Errorf("kept %q of weight %d", kept, m.weight)
+	}
+
+	m.Put("e", 4)
+	m.Put("f", 1)
+	m.Put("g", 1)
+
+	if _, ok := m.Get("e"); ok || m.weight != 2 {
+		t.Errorf("weight %d, the heaviest is there: %t", m.weight, ok)
+	}
+}
