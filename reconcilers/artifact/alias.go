@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Alias makes the name a second name of the artifact at the location, beside its file: latest.tar.gz, say. It returns the URL
@@ -72,19 +73,19 @@ func (s *Store) point(alias Location, file string) error {
 	return nil
 }
 
-// resolve returns the location of the artifact that a location means, which is another one if it is an alias.
-func (s *Store) resolve(at Location) (Location, error) {
+// resolve returns the location of the artifact that a location means, which is another one if it is an alias, since a time.
+func (s *Store) resolve(at Location) (Location, time.Time, error) {
 	info, err := os.Lstat(s.file(at.Path()))
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
-		return at, nil //nolint:nilerr // what is wrong with the file shows when it is opened
+		return at, time.Time{}, nil //nolint:nilerr // what is wrong with the file shows when it is opened
 	}
 
 	file, err := os.Readlink(s.file(at.Path()))
 	if err != nil {
-		return at, fmt.Errorf("read alias: %w", err)
+		return at, time.Time{}, fmt.Errorf("read alias: %w", err)
 	}
 
 	to := Location{Owner: at.Owner, File: file}
 
-	return to, to.validate()
+	return to, info.ModTime(), to.validate()
 }

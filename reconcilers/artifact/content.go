@@ -16,6 +16,12 @@ import (
 // Add stores what content writes without a location, for several owners that will Link it. Without one, it goes with the call
 // of release.
 func (s *Store) Add(ctx context.Context, content Content) (d digest.Digest, release func(), err error) {
+	return s.add(ctx, content, s.options.Algorithm, func(digest.Digest) error { return nil })
+}
+
+// add stores what content writes by its digest of the algorithm, if that is accepted.
+func (s *Store) add(ctx context.Context, content Content, algorithm digest.Algorithm, accept func(digest.Digest) error,
+) (d digest.Digest, release func(), err error) {
 	// The directory is made again if somebody cleared the storage.
 	dir := filepath.Join(s.options.Root, tempDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -29,16 +35,22 @@ func (s *Store) Add(ctx context.Context, content Content) (d digest.Digest, rele
 
 	defer os.Remove(temp.Name()) //nolint:errcheck // it is usually gone
 
-	sum := s.options.Algorithm.Digester()
+	sum := algorithm.Digester()
 
 	err = content(&contextWriter{ctx: ctx, w: io.MultiWriter(temp, sum.Hash())})
 	if e := temp.Close(); err == nil && e != nil {
 		err = fmt.Errorf("close temporary file: %w", e)
 	}
 
+	if err == nil {
+		err = accept(sum.Digest())
+	}
+
 	if err != nil {
 		return "", nil, err
 	}
+
+	_ = s.check(s.blob(sum.Digest()), sum.Digest()) // what has to be read is read without the lock
 
 	if err := s.adopt(temp.Name(), sum.Digest()); err != nil {
 		return "", nil, err
@@ -53,7 +65,7 @@ func (s *Store) adopt(file string, d digest.Digest) error {
 	defer s.write.Unlock()
 
 	blob := s.blob(d)
-	if s.check(blob, d) != nil {
+	if s.sound(d) != nil {
 		if err := os.MkdirAll(filepath.Dir(blob), 0o700); err != nil {
 			return fmt.Errorf("make directory: %w", err)
 		}
@@ -62,9 +74,12 @@ func (s *Store) adopt(file string, d digest.Digest) error {
 			return fmt.Errorf("store content: %w", err)
 		}
 
-		if err := s.trust(blob, d); err != nil {
+		info, err := os.Lstat(blob)
+		if err != nil {
 			return fmt.Errorf("store content: %w", err)
 		}
+
+		s.trust(info, d)
 	}
 
 	s.pins[d]++
@@ -82,7 +97,8 @@ func (s *Store) unpin(d digest.Digest) {
 	}
 }
 
-// Open returns the content of the digest, or ErrNotFound. The content is not checked.
+// Open returns the content of the digest, or ErrNotFound. The content is not checked: who reads it and
+// finds it wrong is to say so by Doubt.
 func (s *Store) Open(d digest.Digest) (*os.File, error) {
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("digest %q: %w", d, err)
@@ -100,11 +116,21 @@ func (s *Store) Open(d digest.Digest) (*os.File, error) {
 	return f, nil
 }
 
-// index makes content known by its digest. Without that, it is stored again when it comes again.
-func (s *Store) index(at Location, d digest.Digest) {
+// Doubt says that the content of the digest turned out to be another one when it was read. If that is so, its owners are told.
+func (s *Store) Doubt(d digest.Digest) {
+	if info, err := os.Lstat(s.blob(d)); err == nil {
+		s.distrust(info)
+	}
+
 	s.write.Lock()
 	defer s.write.Unlock()
 
+	_ = s.sound(d)
+}
+
+// index makes content known by its digest. Without that, it is stored again when it comes again. The caller holds the write
+// lock.
+func (s *Store) index(at Location, d digest.Digest) {
 	if err := os.MkdirAll(filepath.Dir(s.blob(d)), 0o700); err == nil {
 		_ = os.Link(s.file(at.Path()), s.blob(d))
 	}

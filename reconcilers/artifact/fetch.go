@@ -17,18 +17,18 @@ import (
 
 // unpack unpacks an artifact, from the store of the process or from where it is served, into a new directory.
 func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, bytes int64, err error) {
-	for attempt := 1; ; attempt++ {
-		dir, err = os.MkdirTemp(t.options.Dir, treePrefix+"*")
-		if err != nil {
-			return "", 0, fmt.Errorf("make directory: %w", err)
+	if t.options.Store != nil {
+		dir, bytes, err = t.into(func(dir string) (int64, error) { return t.local(ctx, dir, d) })
+		if !errors.Is(err, ErrNotFound) {
+			return dir, bytes, err
 		}
+	}
 
-		bytes, err = t.into(ctx, dir, d, a)
+	for attempt := 1; ; attempt++ {
+		dir, bytes, err = t.into(func(dir string) (int64, error) { return t.fetch(ctx, dir, d, a) })
 		if err == nil {
 			return dir, bytes, nil
 		}
-
-		_ = os.RemoveAll(dir)
 
 		if !temporary(ctx, err) || attempt >= t.options.Attempts {
 			return "", 0, err
@@ -38,6 +38,23 @@ func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (
 			return "", 0, err
 		}
 	}
+}
+
+// into makes a directory for what fill unpacks.
+func (t *Trees) into(fill func(dir string) (int64, error)) (string, int64, error) {
+	dir, err := os.MkdirTemp(t.options.Dir, treePrefix+"*")
+	if err != nil {
+		return "", 0, fmt.Errorf("make directory: %w", err)
+	}
+
+	bytes, err := fill(dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+
+		return "", 0, err
+	}
+
+	return dir, bytes, nil
 }
 
 // temporary tells whether another attempt may succeed.
@@ -57,22 +74,22 @@ func (e *transferError) Unwrap() error { return e.err }
 // Is tells errors.Is what it is.
 func (e *transferError) Is(target error) bool { return target == ErrUnavailable }
 
-// into unpacks an artifact into a directory.
-func (t *Trees) into(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {
-	if t.options.Store != nil {
-		f, err := t.options.Store.Open(d)
-		if err == nil {
-			defer f.Close() //nolint:errcheck // it was only read
+// local unpacks an artifact from the store of the process, or fails with ErrNotFound.
+func (t *Trees) local(ctx context.Context, dir string, d digest.Digest) (int64, error) {
+	f, err := t.options.Store.Open(d)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
 
-			return t.untar(ctx, f, dir, d)
-		}
+	bytes, err := t.untar(ctx, f, dir, d)
+	if errors.Is(err, ErrDigestMismatch) {
+		t.options.Store.Doubt(d)
 
-		if !errors.Is(err, ErrNotFound) {
-			return 0, err
-		}
+		return 0, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 
-	return t.fetch(ctx, dir, d, a)
+	return bytes, err
 }
 
 // fetch unpacks an artifact from where it is served.

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -81,6 +82,8 @@ func (s *Store) Remove(owner Owner) ([]string, error) {
 		removed = append(removed, p)
 	}
 
+	s.leave(owner)
+
 	dir := s.file(owner.Path())
 	if err := os.RemoveAll(dir); err != nil {
 		return removed, fmt.Errorf("remove directory: %w", err)
@@ -91,17 +94,13 @@ func (s *Store) Remove(owner Owner) ([]string, error) {
 	return removed, nil
 }
 
-// Discard removes the file of an artifact that turned out to be wrong.
-func (s *Store) Discard(a *meta.Artifact) error {
-	at, err := parsePath(a.Path)
-	if err != nil {
-		return err
-	}
+// leave forgets all paths of the owner, also those that have no file any more.
+func (s *Store) leave(owner Owner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 
-	s.write.Lock()
-	defer s.write.Unlock()
-
-	return s.unlink(at.Path())
+	maps.DeleteFunc(s.links, func(p string, _ link) bool { return path.Dir(p) == owner.Path() })
+	delete(s.lost, owner.Path())
 }
 
 // dated is a file with the time since when it is there.
@@ -210,36 +209,4 @@ func (s *Store) reap(d digest.Digest) {
 	if info, err := os.Lstat(blob); err == nil && names(info) == 1 && os.Remove(blob) == nil {
 		s.distrust(info)
 	}
-}
-
-// sweep removes all content that no path leads to.
-func (s *Store) sweep() error {
-	blobs := filepath.Join(s.options.Root, blobsDir)
-
-	err := filepath.WalkDir(blobs, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-
-		info, err := e.Info()
-		if err == nil && names(info) == 1 {
-			err = os.Remove(name) //nolint:gosec // the directory is the store's alone
-		}
-
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("sweep content: %w", err)
-	}
-
-	return nil
-}
-
-// names returns how many names a file has.
-func names(info fs.FileInfo) uint64 {
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(sys.Nlink) //nolint:unconvert // not an uint64 everywhere
-	}
-
-	return 1
 }

@@ -39,6 +39,11 @@ type StoreOptions struct {
 
 	// Now is the clock. Nil means that of the machine.
 	Now func() time.Time
+
+	// Lost is told of an owner, its kind in lower case, when a file of its artifacts turns out to be gone or wrong, on a
+	// request or in an Audit. The file is not served any more; the owner has to Verify its artifact, and to store it again.
+	// It is called without a lock, from a goroutine of its own. Nil means nobody is told.
+	Lost func(Owner)
 }
 
 // Names of the store's own directories. Paths of the layout never begin with a dot.
@@ -48,24 +53,37 @@ const (
 )
 
 // Store keeps artifacts on disk. Equal content is stored once, by its digest, and linked under every path that it has. It is
-// safe for concurrent use. What it knows beyond the files is not needed after a restart.
+// safe for concurrent use.
+//
+// Nothing is forced out of the caches of the machine when it is written: a content counts for what its digest says only as long
+// as the process knows that it wrote or read it. After a restart it is read again before it is used or served.
 type Store struct {
 	options StoreOptions
 	base    string    // of URLs, with a slash at the end
 	zips    sync.Pool // of *gzip.Writer
+	began   time.Time
 
-	write sync.Mutex            // is held while names appear and disappear
-	pins  map[digest.Digest]int // contents that are about to get a path; guarded by write
+	write   sync.Mutex                  // is held while names appear and disappear
+	pins    map[digest.Digest]int       // contents that are about to get a path; guarded by write
+	orphans map[digest.Digest]time.Time // contents whose paths were lost, and when; guarded by write
 
 	mu     sync.RWMutex
 	checks map[stamp]digest.Digest // files that were hashed, as they were then
 	links  map[string]link         // by path
+	lost   map[string]time.Time    // update time of lost artifacts, by path of the owner
+	sums   map[sumKey]*sum         // that are being computed
+
+	reading chan struct{} // has room for those who may compute one
 }
 
-// link is a path that this process has written or checked.
+// link is a path that this process has written or checked, or has found with the content of a digest.
 type link struct {
-	digest digest.Digest
-	made   time.Time
+	digest   digest.Digest
+	verified bool // else it was found
+
+	made    time.Time // the name
+	updated time.Time // the artifact, as its consumers know it
+	trouble bool      // it cannot be read, and its owner was told
 }
 
 // NewStore returns a store in the directory, which is made if it is not there. What a process that died left unfinished is
@@ -94,11 +112,13 @@ func NewStore(o StoreOptions) (*Store, error) {
 	}
 
 	s := &Store{
-		options: o, base: baseURL(o.Address),
-		pins: map[digest.Digest]int{}, checks: map[stamp]digest.Digest{}, links: map[string]link{},
+		options: o, base: baseURL(o.Address), began: o.Now(),
+		pins: map[digest.Digest]int{}, orphans: map[digest.Digest]time.Time{},
+		checks: map[stamp]digest.Digest{}, links: map[string]link{}, lost: map[string]time.Time{},
+		sums: map[sumKey]*sum{}, reading: make(chan struct{}, maxReading),
 	}
 
-	return s, s.sweep()
+	return s, s.scan()
 }
 
 func (o StoreOptions) withDefaults() StoreOptions {
@@ -160,45 +180,81 @@ func (s *Store) Link(at Location, revision string, d digest.Digest) (*meta.Artif
 		return nil, fmt.Errorf("digest %q: %w", d, err)
 	}
 
+	_ = s.check(s.blob(d), d) // what has to be read is read without the lock
+
 	s.write.Lock()
 	defer s.write.Unlock()
 
-	if err := s.check(s.blob(d), d); err != nil {
+	if err := s.sound(d); err != nil {
 		return nil, err
 	}
 
-	return s.link(at, revision, d)
+	info, updated, err := s.link(at, d)
+	if err != nil {
+		return nil, err
+	}
+
+	return &meta.Artifact{
+		Path: at.Path(), URL: s.URL(at.Path()), Revision: revision, Digest: d.String(), Size: new(info.Size()),
+		LastUpdateTime: metav1.NewTime(updated),
+	}, nil
 }
 
-// link makes the content of the digest appear at the location. The caller holds the write lock.
-func (s *Store) link(at Location, revision string, d digest.Digest) (*meta.Artifact, error) {
+// sound checks the content of a digest. What is wrong is cleared away, so that it can be stored again. The caller holds the
+// write lock.
+func (s *Store) sound(d digest.Digest) error {
+	blob := s.blob(d)
+
+	err := s.check(blob, d)
+	if !errors.Is(err, ErrDigestMismatch) {
+		return err
+	}
+
+	if info, e := os.Lstat(blob); e == nil {
+		s.tell(s.spoil(d, info))
+	}
+
+	return fmt.Errorf("%w in storage: %w", ErrNotFound, err)
+}
+
+// link makes the content of the digest appear at the location. It returns its file, and the time that tells the artifact from
+// earlier ones. The caller holds the write lock.
+func (s *Store) link(at Location, d digest.Digest) (fs.FileInfo, time.Time, error) {
 	target := s.file(at.Path())
 	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
-		return nil, fmt.Errorf("make directory: %w", err)
+		return nil, time.Time{}, fmt.Errorf("make directory: %w", err)
 	}
 
 	info, err := os.Stat(s.blob(d))
 	if err != nil {
-		return nil, fmt.Errorf("store content: %w", err)
+		return nil, time.Time{}, fmt.Errorf("store content: %w", err)
 	}
 
 	if err := s.replace(s.blob(d), info, target); err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 
 	now := s.options.Now()
-	s.remember(at, link{digest: d, made: now})
+	updated := s.renewed(at.Owner, now)
 
-	return &meta.Artifact{
-		Path: at.Path(), URL: s.URL(at.Path()), Revision: revision, Digest: d.String(), Size: new(info.Size()),
-		LastUpdateTime: metav1.NewTime(now.UTC().Truncate(time.Second)),
-	}, nil
+	s.remember(at, link{digest: d, verified: true, made: now, updated: updated})
+	delete(s.orphans, d)
+
+	return info, updated, nil
 }
 
 // replace makes the target a second name of the blob, at once. File systems that cannot do that get a copy.
 func (s *Store) replace(blob string, info fs.FileInfo, target string) error {
-	if have, err := os.Lstat(target); err == nil && os.SameFile(info, have) {
+	have, err := os.Lstat(target)
+
+	switch {
+	case err != nil:
+	case os.SameFile(info, have):
 		return nil
+	case have.IsDir(): // a file does not take the place of one
+		if err := os.RemoveAll(target); err != nil {
+			return fmt.Errorf("remove directory: %w", err)
+		}
 	}
 
 	// The name is free: the caller holds the write lock.
@@ -241,40 +297,21 @@ func copyFile(from, to string) (err error) {
 	return errors.Join(err, out.Close())
 }
 
-// Verify checks that the file of the artifact is there and has its digest. It reads the file only if it changed since it was
-// written or verified by this process. It returns ErrNotFound or ErrDigestMismatch if something is wrong with the file.
-func (s *Store) Verify(a *meta.Artifact) error {
-	at, err := parsePath(a.Path)
-	if err != nil {
-		return err
-	}
-
-	d, err := digest.Parse(a.Digest)
-	if err != nil {
-		return fmt.Errorf("%w: digest %q: %w", ErrDigestMismatch, a.Digest, err)
-	}
-
-	if err := s.check(s.file(at.Path()), d); err != nil {
-		return err
-	}
-
-	s.mu.RLock()
-	_, known := s.links[at.Path()]
-	s.mu.RUnlock()
-
-	if !known { // an earlier process has stored it
-		s.remember(at, link{digest: d, made: a.LastUpdateTime.Time})
-		s.index(at, d)
-	}
-
-	return nil
-}
-
 func (s *Store) remember(at Location, l link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	s.links[at.Path()] = l
+}
+
+// known returns what is known of a path.
+func (s *Store) known(p string) (link, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+
+	l, ok := s.links[p]
+
+	return l, ok
 }
 
 // Relocate gives the artifact the URL under which it is served now. It tells whether that changed anything.

@@ -432,41 +432,79 @@ func TestTarballIsDeterministic(t *testing.T) {
 
 func TestStoreConcurrently(t *testing.T) {
 	root := t.TempDir()
-	s := newStore(t, artifact.StoreOptions{Root: root})
+	s := newStore(t, artifact.StoreOptions{Root: root, Lost: func(o artifact.Owner) { t.Errorf("%q lost something", o.Path()) }})
 
-	var wg sync.WaitGroup
+	var all, writers sync.WaitGroup
+
+	ended := make(chan struct{})
+
 	for i := range 8 {
-		wg.Go(func() {
-			owner := fmt.Sprintf("o%d", i)
+		writers.Go(func() { live(t, s, fmt.Sprintf("o%d", i)) })
+	}
 
-			for n := range 20 {
-				text := fmt.Sprint(n % 3)
-
-				a, err := s.Put(t.Context(), at(owner, fmt.Sprint(n)), "r", content(text))
-				if err != nil {
-					t.Error(err)
-
+	for i := range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-ended:
 					return
+				default:
 				}
 
-				if err := s.Verify(a); err != nil {
-					t.Error(err)
-				}
-
-				if _, err := s.Collect(at(owner, "").Owner, a); err != nil {
-					t.Error(err)
-				}
-			}
-
-			if _, err := s.Remove(at(owner, "").Owner); err != nil {
-				t.Error(err)
+				s.Audit(t.Context())
+				get(t, s, at(fmt.Sprintf("o%d", i), latest).Path())
 			}
 		})
 	}
 
-	wg.Wait()
+	writers.Wait()
+	close(ended)
+	all.Wait()
 
 	if paths, blobs := files(t, root); len(paths)+blobs != 0 {
 		t.Errorf("left behind: %q and %d contents", paths, blobs)
+	}
+}
+
+// live does all that an owner does with its artifacts.
+func live(t *testing.T, s *artifact.Store, owner string) {
+	t.Helper()
+
+	for n := range 20 {
+		text := fmt.Sprint(n % 3)
+
+		d, release, err := s.Add(t.Context(), content(text))
+		if err != nil {
+			t.Error(err)
+
+			return
+		}
+
+		l := at(owner, fmt.Sprint(n))
+		a, err := s.Link(l, "r", d)
+		release()
+
+		if err != nil {
+			t.Error(err)
+
+			return
+		}
+
+		_, aliased := s.Alias(l, latest)
+		_, collected := s.Collect(l.Owner, a)
+
+		if err := errors.Join(aliased, collected, s.Verify(a)); err != nil {
+			t.Error(err)
+		}
+
+		for _, file := range []string{l.File, latest} {
+			if status, body, tag := get(t, s, at(owner, file).Path()); status != 200 || body != text || tag != a.Digest {
+				t.Errorf("%s/%s: got %d, %q, %q", owner, file, status, body, tag)
+			}
+		}
+	}
+
+	if _, err := s.Remove(at(owner, "").Owner); err != nil {
+		t.Error(err)
 	}
 }
