@@ -93,6 +93,10 @@ type Kind[O Object, S any] struct {
 	// Delete steps have seen it go or somebody took the finalizer away.
 	Forget func(key types.NamespacedName)
 
+	// Static optionally tells that there is nothing to reconcile in an object, and others only read its spec. It gets no
+	// finalizer and no status; what it has of them from before is taken back, after the Delete steps.
+	Static func(obj O) bool
+
 	// Suspend optionally changes the status of a suspended object.
 	Suspend func(obj O)
 

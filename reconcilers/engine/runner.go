@@ -121,6 +121,10 @@ func (x *run[O, S]) do(ctx context.Context) (reconcile.Result, error) {
 		return reconcile.Result{}, nil
 	}
 
+	if !deleting && x.isStatic() {
+		return x.renounce(ctx)
+	}
+
 	if err := x.addFinalizer(ctx, deleting); err != nil {
 		return reconcile.Result{}, err
 	}
