@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net/http"
 	"os"
 
 	"github.com/opencontainers/go-digest"
@@ -62,18 +61,6 @@ func temporary(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && errors.Is(err, ErrUnavailable)
 }
 
-// transferError is an ErrUnavailable that says why.
-type transferError struct{ err error }
-
-// Error implements error.
-func (e *transferError) Error() string { return e.err.Error() }
-
-// Unwrap returns the cause.
-func (e *transferError) Unwrap() error { return e.err }
-
-// Is tells errors.Is what it is.
-func (e *transferError) Is(target error) bool { return target == ErrUnavailable }
-
 // local unpacks an artifact from the store of the process, or fails with ErrNotFound.
 func (t *Trees) local(ctx context.Context, dir string, d digest.Digest) (int64, error) {
 	f, err := t.options.Store.Open(d)
@@ -94,38 +81,15 @@ func (t *Trees) local(ctx context.Context, dir string, d digest.Digest) (int64, 
 
 // fetch unpacks an artifact from where it is served.
 func (t *Trees) fetch(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {
-	url := ingest.Redact(a.URL)
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
+	body, err := download(ctx, t.options.Client, a)
 	if err != nil {
-		return 0, fmt.Errorf("fetch artifact %q: %w", url, ingest.RedactError(err))
+		return 0, err
 	}
-
-	req.Header.Set("Accept-Encoding", "identity") // the digest is that of the file
-
-	resp, err := t.options.Client.Do(req)
-	if err != nil {
-		return 0, &transferError{fmt.Errorf("fetch artifact %q: %w", url, ingest.RedactError(err))}
-	}
-	defer resp.Body.Close()
-
-	switch {
-	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
-		return 0, fmt.Errorf("fetch artifact %q: %w: %s", url, ErrNotFound, ingest.Status(resp))
-	case resp.StatusCode >= http.StatusInternalServerError, resp.StatusCode == http.StatusTooManyRequests:
-		return 0, &transferError{fmt.Errorf("fetch artifact %q: %s", url, ingest.Status(resp))}
-	case resp.StatusCode != http.StatusOK:
-		return 0, fmt.Errorf("fetch artifact %q: %s", url, ingest.Status(resp))
-	}
-
-	body := io.Reader(resp.Body)
-	if a.Size != nil && *a.Size >= 0 && *a.Size < math.MaxInt64 {
-		body = io.LimitReader(body, *a.Size+1) // one more gives another digest
-	}
+	defer body.Close()
 
 	bytes, err := t.untar(ctx, body, dir, d)
 	if err != nil {
-		return 0, fmt.Errorf("fetch artifact %q: %w", url, err)
+		return 0, fmt.Errorf("fetch artifact %q: %w", ingest.Redact(a.URL), err)
 	}
 
 	return bytes, nil

@@ -45,6 +45,13 @@ func (o Owner) Path() string { return path.Join(strings.ToLower(o.Kind), o.Names
 // Path returns <kind>/<namespace>/<name>/<file>.
 func (l Location) Path() string { return path.Join(l.Owner.Path(), l.File) }
 
+// lower returns the owner with its kind in lower case, which is how all of the store's own are.
+func (o Owner) lower() Owner {
+	o.Kind = strings.ToLower(o.Kind)
+
+	return o
+}
+
 func (o Owner) validate() error { return validate(strings.ToLower(o.Kind), o.Namespace, o.Name) }
 
 func (l Location) validate() error {

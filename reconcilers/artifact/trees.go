@@ -35,7 +35,8 @@ type TreesOptions struct {
 	// IdleBytes of trees that nobody uses are kept for the next who wants them. Zero means 256 MiB; negative means none.
 	IdleBytes int64
 
-	// Attempts to fetch, if a server cannot be reached or is in trouble. Zero means 4.
+	// Attempts to fetch, if a server cannot be reached or is in trouble. Zero means one: all who want the artifact wait as long
+	// as there is another one, and callers that are run again anyway lose nothing when they are told at once.
 	Attempts int
 
 	// Timeout of all attempts together. Those who wait for an artifact may have none of their own, and a server that does
@@ -110,8 +111,7 @@ func NewTrees(o TreesOptions) (*Trees, error) {
 
 func (o TreesOptions) withDefaults() TreesOptions {
 	if o.Client == nil {
-		t := ingest.NewTransport(ingest.HTTPOptions{Allow: ingest.RefuseLinkLocal})
-		o.Client = ingest.NewClient(t, nil)
+		o.Client = newClient()
 	}
 
 	if o.IdleBytes == 0 {
@@ -119,7 +119,7 @@ func (o TreesOptions) withDefaults() TreesOptions {
 	}
 
 	if o.Attempts == 0 {
-		o.Attempts = 4
+		o.Attempts = 1
 	}
 
 	if o.Timeout == 0 {

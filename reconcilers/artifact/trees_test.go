@@ -150,6 +150,36 @@ func TestOpenFromStore(t *testing.T) {
 	}
 }
 
+// Content of the own store that turns out wrong is lost for those who link it, and what has the digest elsewhere will do.
+func TestOpenFromRottenStore(t *testing.T) {
+	o := newOrigin(t)
+	a := o.tarball(t, "one", "text")
+	lost := make(chan artifact.Owner, 1)
+
+	raw, err := os.ReadFile(filepath.Join(o.root, a.Path))
+	check(t, err)
+
+	root := t.TempDir()
+	own := newStore(t, artifact.StoreOptions{Root: root, Lost: func(o artifact.Owner) { lost <- o }})
+	put(t, own, at("copy", "a"), string(raw))
+
+	raw[len(raw)-1]++
+	rot(t, filepath.Join(root, at("copy", "a").Path()), string(raw))
+
+	trees := newTrees(t, artifact.TreesOptions{Store: own})
+
+	tree := open(t, trees, a)
+	defer tree.Close()
+
+	if got := read(t, tree); got != "text" || o.requests.Load() != 1 {
+		t.Errorf("got %q with %d requests", got, o.requests.Load())
+	}
+
+	if got := <-lost; got.Name != "copy" {
+		t.Errorf("told %+v", got)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	o := newOrigin(t)
 	a := o.tarball(t, "one", "text")
@@ -280,7 +310,7 @@ func TestOpenRecovers(t *testing.T) {
 	o.before.Store(&before)
 
 	var attempts []int
-	trees := newTrees(t, artifact.TreesOptions{Wait: func(_ context.Context, n int) error {
+	trees := newTrees(t, artifact.TreesOptions{Attempts: 4, Wait: func(_ context.Context, n int) error {
 		attempts = append(attempts, n)
 
 		return nil
