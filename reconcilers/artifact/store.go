@@ -28,7 +28,7 @@ type StoreOptions struct {
 	// kept; without one it is http.
 	Address string
 
-	// Algorithm of the digests. Empty means sha256. It has to be registered with go-digest.
+	// Algorithm of the digests: sha256, sha384 or sha512. Empty means sha256.
 	Algorithm digest.Algorithm
 
 	// RetentionTTL is how long a superseded artifact stays at least, as long as it is not one too many. Zero means 1 min.
@@ -91,7 +91,7 @@ type link struct {
 func NewStore(o StoreOptions) (*Store, error) {
 	o = o.withDefaults()
 	if !o.Algorithm.Available() {
-		return nil, fmt.Errorf("digest algorithm %q is not available", o.Algorithm)
+		return nil, fmt.Errorf("digest algorithm %q is not supported: it is one of sha256, sha384 and sha512", o.Algorithm)
 	}
 
 	root, err := filepath.Abs(o.Root)

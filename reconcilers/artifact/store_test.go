@@ -396,8 +396,13 @@ func TestAlgorithms(t *testing.T) {
 		}
 	}
 
-	if _, err := artifact.NewStore(artifact.StoreOptions{Root: t.TempDir(), Algorithm: "md5"}); err == nil {
-		t.Error("an algorithm that is not there was taken")
+	for _, algorithm := range []digest.Algorithm{"md5", "sha1", "blake3"} {
+		_, err := artifact.NewStore(artifact.StoreOptions{Root: t.TempDir(), Algorithm: algorithm})
+
+		want := fmt.Sprintf("digest algorithm %q is not supported: it is one of sha256, sha384 and sha512", algorithm)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", algorithm, err)
+		}
 	}
 }
 
