@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
-
-	"github.com/weir-dev/weir/api/sourceextensions/v1beta1"
 )
 
 // pathPattern finds directories in a source, and takes parts of their paths for variables.
