@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // TrustedRootEntry is the entry of a Secret that holds a trusted root.
@@ -112,21 +113,18 @@ func (c *cosign) Verify(ctx context.Context, ref name.Digest, o ...remote.Option
 	s := &search{repository: repo, judges: js}
 
 	// Who has a signature in one place does not care what happens in the other. The tag is one request.
-	tagErr := s.tag(ctx)
-	if s.signer != "" {
+	if s.tag(ctx); s.signer == "" {
+		s.attached(ctx)
+	}
+
+	switch {
+	case s.signer != "":
 		return Result{Signer: s.signer}, nil
+	case ctx.Err() != nil:
+		return Result{}, fmt.Errorf("look for signatures: %w", context.Cause(ctx))
+	default:
+		return Result{}, s.refused.err()
 	}
-
-	refErr := s.referrers(ctx)
-	if s.signer != "" {
-		return Result{Signer: s.signer}, nil
-	}
-
-	if err := errors.Join(tagErr, refErr); err != nil {
-		return Result{}, err
-	}
-
-	return Result{}, s.refused.err()
 }
 
 // search goes through the signatures of an image until one of them counts.
@@ -141,21 +139,27 @@ type search struct {
 }
 
 // tag looks at the signatures under the tag that is made of the digest.
-func (s *search) tag(ctx context.Context) error {
-	ref := s.image.Context().Tag(strings.Replace(s.image.DigestStr(), ":", "-", 1) + ".sig")
+func (s *search) tag(ctx context.Context) {
+	s.look(ctx, s.image.Context().Tag(strings.Replace(s.image.DigestStr(), ":", "-", 1)+".sig"))
+}
 
+// look looks at the signatures of a manifest, if there is one.
+func (s *search) look(ctx context.Context, ref name.Reference) {
 	m, err := s.manifest(ctx, ref)
-	if err != nil || m == nil {
-		return err
-	}
 
-	return s.layers(ctx, m)
+	switch {
+	case err != nil:
+		s.refused.note(err)
+	case m != nil:
+		s.layers(ctx, m)
+	}
 }
 
 // Types of what refers to an image, and of layers.
 const (
 	bundleType        = "application/vnd.dev.sigstore.bundle"
 	payloadType       = "application/vnd.dev.cosign.simplesigning.v1+json"
+	emptyType         = "application/vnd.oci.empty.v1+json"
 	payloadArtifact   = "application/vnd.dev.cosign.artifact.sig.v1+json"
 	predicateNote     = "dev.sigstore.bundle.predicateType"
 	cosignPredicate   = "https://sigstore.dev/cosign/sign/v1"
@@ -166,10 +170,13 @@ const (
 	cosignPayloadType = "cosign container image signature"
 )
 
-// holdsSignature tells whether a manifest may hold signatures. Not all registries say the type of an artifact, and not all who
-// write bundles say what is in them.
+// holdsSignature tells whether a manifest may hold signatures. Not all registries know the type of an artifact, and some give
+// the type of its empty configuration for it. Not all who write bundles say what is in them.
 func holdsSignature(d v1.Descriptor) bool {
-	if !strings.HasPrefix(d.ArtifactType, bundleType) && d.ArtifactType != payloadArtifact && d.ArtifactType != "" {
+	switch t := d.ArtifactType; {
+	case strings.HasPrefix(t, bundleType), t == payloadArtifact:
+	case t == "", t == emptyType, t == string(types.OCIConfigJSON):
+	default:
 		return false
 	}
 
@@ -178,70 +185,55 @@ func holdsSignature(d v1.Descriptor) bool {
 	return predicate == "" || predicate == cosignPredicate
 }
 
-// referrers looks at the signatures that refer to the image.
-func (s *search) referrers(ctx context.Context) error {
-	all, err := s.repository.referrers(ctx, holdsSignature)
+// attached looks at the signatures that refer to the image.
+func (s *search) attached(ctx context.Context) {
+	all, err := s.referrers(ctx, holdsSignature)
 	if err != nil {
-		return err
+		s.refused.note(err)
 	}
-
-	var errs []error
 
 	for _, d := range all {
-		m, err := s.manifest(ctx, s.image.Context().Digest(d.Digest.String()))
-		if err == nil && m != nil {
-			err = s.layers(ctx, m)
-		}
-
-		if s.signer != "" {
-			return nil
-		}
-
-		if errs = append(errs, err); ctx.Err() != nil {
-			break
+		if s.look(ctx, s.image.Context().Digest(d.Digest.String())); s.signer != "" || ctx.Err() != nil {
+			return
 		}
 	}
-
-	return errors.Join(errs...)
 }
 
 // layers looks at the signatures of a manifest, the ones added last first: with those that cosign adds, the older ones stay.
-func (s *search) layers(ctx context.Context, m *manifest) error {
-	var errs []error
-
+func (s *search) layers(ctx context.Context, m *manifest) {
 	payloads := map[v1.Hash][]byte{}
 
 	for i, l := range slices.Backward(m.Layers) {
-		if len(m.Layers)-i > maxLayers || len(payloads) == maxPayloads && payloads[l.Digest] == nil {
-			s.refused.add(fmt.Errorf("too many signatures: %d", len(m.Layers)))
-
-			break
-		}
-
 		if l.MediaType != payloadType && !strings.HasPrefix(string(l.MediaType), bundleType) {
 			continue
 		}
 
 		b, ok := payloads[l.Digest]
+
+		if len(m.Layers)-i > maxLayers || len(payloads) == maxPayloads && !ok {
+			s.refused.add(fmt.Errorf("%w: there are too many, %d", errUnfit, len(m.Layers)))
+
+			return
+		}
+
 		if !ok {
 			var err error
 			if b, err = s.blob(ctx, l); err != nil {
-				if errs = append(errs, err); ctx.Err() != nil {
-					break
-				}
-
-				continue
+				s.refused.note(err)
 			}
 
+			// What cannot be read once is not read again.
 			payloads[l.Digest] = b
 		}
 
-		if s.judge(l, b); s.signer != "" {
-			return nil
+		if b != nil {
+			s.judge(l, b)
+		}
+
+		if s.signer != "" || ctx.Err() != nil {
+			return
 		}
 	}
-
-	return errors.Join(errs...)
 }
 
 // judge verifies the signature of a layer.

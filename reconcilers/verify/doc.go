@@ -67,10 +67,22 @@ const (
 	maxReason  = 300
 )
 
-// refusals collects why signatures do not count.
+// refusals collects why signatures do not count, and what stood in the way of knowing.
 type refusals struct {
 	reasons []error
 	more    int
+	errs    []error
+}
+
+// note keeps what went wrong when a signature was read.
+func (r *refusals) note(err error) {
+	if errors.Is(err, errUnfit) {
+		r.add(err)
+
+		return
+	}
+
+	r.errs = append(r.errs, err)
 }
 
 // add keeps one reason of each kind, up to a number.
@@ -92,8 +104,12 @@ func (r *refusals) add(err error) {
 	r.reasons = append(r.reasons, err)
 }
 
-// err is ErrNotTrusted with the reasons, or ErrNoSignature when there are none.
+// err is what stood in the way, or ErrNotTrusted with the reasons, or ErrNoSignature when there are none.
 func (r *refusals) err() error {
+	if err := errors.Join(r.errs...); err != nil {
+		return err
+	}
+
 	if len(r.reasons) == 0 {
 		return ErrNoSignature
 	}

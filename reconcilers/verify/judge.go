@@ -3,6 +3,7 @@ package verify
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 )
 
 // judge decides on one signature.
@@ -91,8 +93,8 @@ func readKeys(entries map[string][]byte) (judges, error) {
 			return nil, fmt.Errorf("read public key %q: %w", entry, err)
 		}
 
-		for _, h := range hashes(key) {
-			v, err := newKeyVerifier(key, h)
+		for _, how := range ways(key) {
+			v, err := newKeyVerifier(key, how)
 			if err != nil {
 				return nil, fmt.Errorf("read public key %q: %w", entry, err)
 			}
@@ -125,22 +127,28 @@ func readKey(b []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// hashes are the ones that cosign signs with. It took SHA-256 for all keys, and takes the one that fits the key for bundles.
-func hashes(key crypto.PublicKey) []crypto.Hash {
-	if k, ok := key.(*ecdsa.PublicKey); ok {
+// ways are the ones in which cosign signs with a key. It took SHA-256 whatever the key, and takes the hash that fits the key for
+// bundles. The log takes signatures of ED25519 only if a hash is signed, and so does cosign.
+func ways(key crypto.PublicKey) []signature.LoadOption {
+	all := []signature.LoadOption{options.WithHash(crypto.SHA256)}
+
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		all = append(all, options.WithED25519ph())
+	case *ecdsa.PublicKey:
 		switch k.Curve {
 		case elliptic.P384():
-			return []crypto.Hash{crypto.SHA256, crypto.SHA384}
+			all = append(all, options.WithHash(crypto.SHA384))
 		case elliptic.P521():
-			return []crypto.Hash{crypto.SHA256, crypto.SHA512}
+			all = append(all, options.WithHash(crypto.SHA512))
 		}
 	}
 
-	return []crypto.Hash{crypto.SHA256}
+	return all
 }
 
-func newKeyVerifier(key crypto.PublicKey, h crypto.Hash) (*sigstore.Verifier, error) {
-	v, err := signature.LoadVerifier(key, h)
+func newKeyVerifier(key crypto.PublicKey, how signature.LoadOption) (*sigstore.Verifier, error) {
+	v, err := signature.LoadVerifierWithOpts(key, how)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller names the entry
 	}

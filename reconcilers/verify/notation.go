@@ -148,17 +148,16 @@ func (n *notation) Verify(ctx context.Context, ref name.Digest, o ...remote.Opti
 		return Result{}, err
 	}
 
-	var (
-		refused refusals
-		errs    []error
-	)
+	var refused refusals
 
 	for _, d := range all {
+		if err := ctx.Err(); err != nil {
+			break
+		}
+
 		envelope, kind, err := repo.envelope(ctx, d)
 		if err != nil {
-			if errs = append(errs, err); ctx.Err() != nil {
-				break
-			}
+			refused.note(err)
 
 			continue
 		}
@@ -171,9 +170,9 @@ func (n *notation) Verify(ctx context.Context, ref name.Digest, o ...remote.Opti
 		refused.add(err)
 	}
 
-	// That a certificate could not be looked up in time says nothing about the signature.
-	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
-		return Result{}, err
+	// That there was no time to ask whether a certificate is revoked says nothing about the signature.
+	if err := ctx.Err(); err != nil {
+		return Result{}, fmt.Errorf("verify signatures: %w", context.Cause(ctx))
 	}
 
 	return Result{}, refused.err()
@@ -207,7 +206,7 @@ func (r *repository) envelope(ctx context.Context, d v1.Descriptor) (content []b
 
 	layers := append(m.Layers, m.Blobs...)
 	if len(layers) != 1 {
-		return nil, "", fmt.Errorf("manifest %q has %d signatures instead of one", d.Digest, len(layers))
+		return nil, "", fmt.Errorf("%w: manifest %q has %d layers instead of one", errUnfit, d.Digest, len(layers))
 	}
 
 	content, err = r.blob(ctx, layers[0])

@@ -141,6 +141,8 @@ func (p *PublicGood) download(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("read the root of trust: %w", err)
 	}
 
+	u.UnsafeSetRefTime(p.o.Now())
+
 	if err := u.Refresh(); err != nil {
 		return nil, fmt.Errorf("refresh: %w", err)
 	}

@@ -25,6 +25,9 @@ const (
 	maxPayloads  = 16  // different payloads of the signatures of one manifest
 )
 
+// errUnfit means that what a registry holds can be no signature, which no second look changes.
+var errUnfit = errors.New("it is no signature")
+
 // repository reads what belongs to one image, within bounds.
 type repository struct {
 	image  name.Digest
@@ -58,12 +61,12 @@ func (r *repository) manifest(ctx context.Context, ref name.Reference) (*manifes
 	}
 
 	if len(d.Manifest) > maxManifest {
-		return nil, fmt.Errorf("manifest %q has more than %d bytes", ref.Identifier(), maxManifest)
+		return nil, fmt.Errorf("%w: manifest %q has more than %d bytes", errUnfit, ref.Identifier(), maxManifest)
 	}
 
 	var m manifest
 	if err := json.Unmarshal(d.Manifest, &m); err != nil {
-		return nil, fmt.Errorf("parse manifest %q: %w", ref.Identifier(), err)
+		return nil, fmt.Errorf("%w: parse manifest %q: %w", errUnfit, ref.Identifier(), err)
 	}
 
 	return &m, nil
@@ -72,7 +75,7 @@ func (r *repository) manifest(ctx context.Context, ref name.Reference) (*manifes
 // blob reads a blob, whose digest is checked.
 func (r *repository) blob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	if d.Size < 0 || d.Size > maxBlob {
-		return nil, fmt.Errorf("blob %q has %d bytes, more than %d", d.Digest, d.Size, maxBlob)
+		return nil, fmt.Errorf("%w: blob %q has %d bytes, more than %d", errUnfit, d.Digest, d.Size, maxBlob)
 	}
 
 	layer, err := r.puller.Layer(ctx, r.image.Context().Digest(d.Digest.String()))
@@ -91,7 +94,7 @@ func (r *repository) blob(ctx context.Context, d v1.Descriptor) ([]byte, error) 
 	}
 
 	if int64(len(b)) != d.Size {
-		return nil, fmt.Errorf("blob %q has not the %d bytes that its descriptor says", d.Digest, d.Size)
+		return nil, fmt.Errorf("%w: blob %q has not the %d bytes that its descriptor says", errUnfit, d.Digest, d.Size)
 	}
 
 	return b, nil
