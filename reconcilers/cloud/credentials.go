@@ -9,6 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/fluxcd/pkg/auth"
 	"github.com/fluxcd/pkg/auth/aws"
 	"github.com/fluxcd/pkg/auth/azure"
@@ -110,7 +111,7 @@ func (c *Credentials) Registry(ctx context.Context, r Request, repository string
 
 	o, err := p.GetAccessTokenOptionsForArtifactRepository(host)
 	if err != nil {
-		return "", "", fmt.Errorf("provider %q: %w", r.Provider, reason(err))
+		return "", "", fmt.Errorf("provider %q: %w", r.Provider, Reason(err))
 	}
 
 	access, err := c.token(ctx, r, p, id, o...)
@@ -124,7 +125,7 @@ func (c *Credentials) Registry(ctx context.Context, r Request, repository string
 		return p.NewArtifactRegistryCredentials(ctx, input, access, o...)
 	})
 	if err != nil {
-		return "", "", fmt.Errorf("get %s credentials of %s for registry %q: %w", r.Provider, id, host, reason(err))
+		return "", "", fmt.Errorf("get %s credentials of %s for registry %q: %w", r.Provider, id, host, Reason(err))
 	}
 
 	return login(token)
@@ -175,7 +176,7 @@ func (c *Credentials) Git(ctx context.Context, r Request, rawURL string) (userna
 
 	o, err := p.GetAccessTokenOptionsForGitRepository(u)
 	if err != nil {
-		return "", "", "", fmt.Errorf("provider %q: %w", r.Provider, reason(err))
+		return "", "", "", fmt.Errorf("provider %q: %w", r.Provider, Reason(err))
 	}
 
 	access, err := c.token(ctx, r, p, id, o...)
@@ -189,7 +190,7 @@ func (c *Credentials) Git(ctx context.Context, r Request, rawURL string) (userna
 		return p.NewGitCredentials(ctx, input, access, o...)
 	})
 	if err != nil {
-		return "", "", "", fmt.Errorf("get %s credentials of %s: %w", r.Provider, id, reason(err))
+		return "", "", "", fmt.Errorf("get %s credentials of %s: %w", r.Provider, id, Reason(err))
 	}
 
 	git, ok := token.(*auth.GitCredentials)
@@ -256,7 +257,35 @@ func (c *Credentials) Azure(ctx context.Context, r Request, scopes ...string) (a
 	return t.AccessToken, nil
 }
 
-// AzureCredential returns the same as a credential that the libraries of Azure ask whenever they need a token.
+// AzureManaged returns an access token for the scopes of the managed identity with the client ID, which the nodes of this process
+// have. It is one of the process: where ServiceAccounts stand in for that, it is refused.
+func (c *Credentials) AzureManaged(ctx context.Context, r Request, id string, scopes ...string) (azcore.AccessToken, error) {
+	if c.options.DefaultServiceAccount != "" {
+		return azcore.AccessToken{}, errors.New("managed identities of the controller are not available to objects")
+	}
+
+	key := flight.FingerprintOf(append([]string{"managed", id}, scopes...)...)
+
+	token, err := c.tokens.get(ctx, r.object(), key, func(ctx context.Context) (auth.Token, error) {
+		m, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{
+			ID: azidentity.ClientID(id),
+		})
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it is wrapped below
+		}
+
+		token, err := m.GetToken(ctx, policy.TokenRequestOptions{Scopes: scopes})
+
+		return &azure.Token{AccessToken: token}, err //nolint:wrapcheck // it is wrapped below
+	})
+	if err != nil {
+		return azcore.AccessToken{}, fmt.Errorf("get azure credentials of managed identity %q: %w", id, Reason(err))
+	}
+
+	return token.(*azure.Token).AccessToken, nil //nolint:forcetypeassert // nothing else has this key
+}
+
+// AzureCredential returns what Azure does, as a credential that the libraries of Azure ask whenever they need a token.
 func (c *Credentials) AzureCredential(r Request) azcore.TokenCredential {
 	return azureCredential{c: c, r: r}
 }

@@ -77,7 +77,7 @@ func (c *Credentials) token(ctx context.Context, r Request, p auth.Provider, id 
 		return c.exchange(ctx, p, id.account, o...)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("get %s credentials of %s: %w", r.Provider, id, reason(err))
+		return nil, fmt.Errorf("get %s credentials of %s: %w", r.Provider, id, Reason(err))
 	}
 
 	return token, nil

@@ -19,9 +19,9 @@ import (
 // maxReason bounds what a provider says about a failure, in bytes.
 const maxReason = 512
 
-// reason returns why a provider gave nothing, in words that are the same for every attempt: those of the libraries hold the
+// Reason returns why a provider gave nothing, in words that are the same for every attempt: those of the libraries hold the
 // number of the request and the time.
-func reason(err error) error {
+func Reason(err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return words(api.ErrorCode(), api.ErrorMessage())
 	}
