@@ -147,6 +147,9 @@ func (s *Source) Load(ctx context.Context, name string) (*chart.Chart, error) {
 	return b.load(files, maxNesting)
 }
 
+// Package reads a packaged chart as it is.
+func (s *Source) Package(name string) ([]byte, error) { return s.readUpTo(name, s.limits.Bytes) }
+
 // files reads the files of the chart in a directory.
 func (s *Source) files(b *budget, dir string) ([]*loader.BufferedFile, error) {
 	rules, err := s.rules(dir)
