@@ -19,7 +19,7 @@ func setupSources(p *Process) error {
 	}
 
 	remotes := git.NewRemotes(git.RemotesOptions{
-		Proxy: http.ProxyFromEnvironment, Allow: ingest.RefuseLinkLocal,
+		Transports: &ingest.Transports{Proxy: http.ProxyFromEnvironment, Allow: ingest.RefuseLinkLocal},
 		SSHKeyExchanges: p.SSHKeyExchanges, SSHHostKeys: p.SSHHostKeys,
 	})
 

@@ -62,6 +62,16 @@ func readTLS(s *corev1.Secret, legacy bool) *TLS {
 	return t
 }
 
+// Authorities returns the authorities alone, which may be trusted with servers that must not see a certificate of ours. Those of
+// nil are nil.
+func (t *TLS) Authorities() *TLS {
+	if t == nil || t.ca == "" {
+		return nil
+	}
+
+	return &TLS{ca: t.ca}
+}
+
 // Fingerprint tells the certificates apart without giving the key away. That of nil is one of its own.
 func (t *TLS) Fingerprint() flight.Fingerprint {
 	if t == nil {

@@ -2,7 +2,6 @@ package git
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -12,18 +11,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
-
-// maxFacts bounds what is remembered of commits and archives.
-const maxFacts = 4096
-
-// facts are what is known of a commit without looking at it again.
-type facts struct {
-	remote  remoteKey // where it was seen
-	hash    plumbing.Hash
-	tree    plumbing.Hash
-	summary string    // of the message
-	when    time.Time // it was committed
-}
 
 // archiveKey is what decides the content of an archive, and who may have it: the hash of a tree is no proof that somebody who
 // serves a commit of it has seen its files.
@@ -40,9 +27,9 @@ func keyOf(f facts, r recipe) archiveKey {
 // archives makes archives of commits, each only once.
 type archives struct {
 	store  *artifact.Store
+	trees  Trees
 	limits ingest.Limits
 
-	commits flight.Memo[cloneKey, facts]
 	digests flight.Memo[archiveKey, digest.Digest]
 	flights flight.Group[archiveKey, added]
 }
@@ -53,12 +40,11 @@ type added struct {
 	release func()
 }
 
-func newArchives(store *artifact.Store, limits ingest.Limits, now func() time.Time) *archives {
+func newArchives(d Deps) *archives {
 	return &archives{
-		store: store, limits: limits,
-		commits: flight.Memo[cloneKey, facts]{Size: maxFacts},
+		store: d.Store, trees: d.Trees, limits: d.Limits,
 		digests: flight.Memo[archiveKey, digest.Digest]{Size: maxFacts},
-		flights: flight.Group[archiveKey, added]{Now: now, Drop: func(a added) { a.release() }},
+		flights: flight.Group[archiveKey, added]{Now: d.Remotes.options.Now, Drop: func(a added) { a.release() }},
 	}
 }
 
@@ -69,7 +55,7 @@ func (a *archives) known(f facts, r recipe) (digest.Digest, bool) {
 
 // add makes the archive of a commit, unless somebody else is at it. It stays in the store until release is called, and longer
 // if it is linked before. The clone is only used as long as somebody waits.
-func (a *archives) add(ctx context.Context, f facts, r recipe,
+func (a *archives) add(ctx context.Context, m *remote, f facts, r recipe,
 	open func(context.Context) (*clone, func(), error),
 ) (digest.Digest, func(), error) {
 	key := keyOf(f, r)
@@ -81,7 +67,13 @@ func (a *archives) add(ctx context.Context, f facts, r recipe,
 		}
 		defer done()
 
-		d, release, err := a.write(ctx, c, r)
+		x, err := openContents(ctx, m, c, r, a.trees, a.limits)
+		if err != nil {
+			return added{}, err
+		}
+		defer x.close()
+
+		d, release, err := a.write(ctx, x)
 
 		return added{digest: d, release: release}, err
 	})
@@ -94,28 +86,12 @@ func (a *archives) add(ctx context.Context, f facts, r recipe,
 	return got.digest, release, nil
 }
 
-// write streams the files of a commit from its pack into the store.
-func (a *archives) write(ctx context.Context, c *clone, r recipe) (digest.Digest, func(), error) {
-	rules, err := readRules(ctx, c, r, a.limits)
+// write streams files into the store.
+func (a *archives) write(ctx context.Context, x *contents) (digest.Digest, func(), error) {
+	rules, err := x.rules(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 
-	options := ingest.WalkOptions{Limits: a.limits, Under: r.directories(), Skip: rules.Skip, Prune: rules.Prune}
-
-	return a.store.Add(ctx, a.store.Tarball(func(tar *artifact.Tar) error {
-		return c.pack.Walk(ctx, c.commit, options, func(n ingest.Node) error {
-			if n.Dir {
-				return tar.Dir(n.Path)
-			}
-
-			in, err := c.pack.Open(ctx, n.Hash)
-			if err != nil {
-				return fmt.Errorf("open %q: %w", n.Path, err)
-			}
-			defer in.Close()
-
-			return tar.File(n.Path, n.Executable, n.Size, in)
-		})
-	}))
+	return a.store.Add(ctx, x.archive(ctx, a.store, rules))
 }

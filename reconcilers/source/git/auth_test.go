@@ -67,8 +67,7 @@ func TestHTTPAuthentication(t *testing.T) {
 		"GitHubApp": {
 			reason: "The keys of a GitHub App are for the provider github.",
 			secret: map[string]string{"githubAppID": "1", "githubAppPrivateKey": "x"},
-			want: "False AuthenticationFailed: failed to configure authentication options: " +
-				"secretRef 'apps/auth' has github app data but provider is not set to github",
+			want:   "False InvalidProviderConfiguration: secretRef 'apps/auth' has github app data but provider is not set to github",
 		},
 	}
 
@@ -159,7 +158,7 @@ func TestTLS(t *testing.T) {
 			reason: "An authority has a certificate.",
 			secret: map[string]string{"ca.crt": "x"},
 			want: "False AuthenticationFailed: failed to configure authentication options: " +
-				"invalid 'https' auth option: 'ca.crt' holds no certificate",
+				"invalid 'https' auth option: secret 'apps/tls': 'ca.crt' holds no certificate",
 		},
 	}
 

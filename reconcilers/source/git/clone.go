@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -16,40 +15,53 @@ import (
 
 // clone returns the commit of the target with all its files. The caller has to call release.
 func (m *remote) clone(ctx context.Context, l *listing, t target) (c *clone, release func(), err error) {
-	key := cloneKey{remote: m.key, want: t.want, within: t.within}
-
-	return m.remotes.clones.Join(ctx, key, time.Time{}, func(ctx context.Context) (*clone, error) {
+	return m.remotes.clones.Join(ctx, t.key(m), time.Time{}, func(ctx context.Context) (*clone, error) {
 		pack, err := m.pack(ctx, l, t)
 		if err != nil {
 			return nil, err
 		}
 
-		commit, err := pack.Commit(ctx, t.want)
+		c, err := m.opened(ctx, pack, t)
 		if err != nil {
 			pack.Close()
-
-			return nil, fmt.Errorf("read commit: %w", err)
 		}
 
-		return &clone{pack: pack, commit: commit}, nil
+		return c, err
 	})
+}
+
+// opened finds the commit of the target in its pack.
+func (m *remote) opened(ctx context.Context, pack *ingest.Pack, t target) (*clone, error) {
+	f, err := m.read(ctx, pack, t)
+	if err != nil {
+		return nil, err
+	}
+
+	commit, err := pack.Commit(ctx, f.hash)
+	if err != nil {
+		return nil, fmt.Errorf("read commit: %w", err)
+	}
+
+	m.remember(t, f)
+
+	return &clone{pack: pack, commit: commit, facts: f}, nil
 }
 
 // pack fetches the commit of the target, and no more than it takes to know that it is where it should be.
 func (m *remote) pack(ctx context.Context, l *listing, t target) (*ingest.Pack, error) {
-	if t.within.IsZero() {
+	if !t.searched() {
 		return m.shallow(ctx, l, t.want)
 	}
 
 	if !l.filters() || !l.givesAny() {
-		pack, err := m.fetch(ctx, l, query{want: t.within}, t.want)
+		pack, err := m.fetch(ctx, l, query{wants: t.tips(l)}, t.want)
 
-		return inHistory(pack, err, t)
+		return found(pack, err, t)
 	}
 
 	// The commits alone tell whether it is in the history.
-	commits, err := m.fetch(ctx, l, query{want: t.within, filter: packp.FilterTreeDepth(0)}, t.want)
-	if commits, err = inHistory(commits, err, t); err != nil {
+	commits, err := m.fetch(ctx, l, query{wants: t.tips(l), filter: packp.FilterTreeDepth(0)}, t.want)
+	if commits, err = found(commits, err, t); err != nil {
 		return nil, err
 	}
 
@@ -58,28 +70,33 @@ func (m *remote) pack(ctx context.Context, l *listing, t target) (*ingest.Pack, 
 	return m.shallow(ctx, l, t.want)
 }
 
-// inHistory checks that the commit of the target is in the history that was fetched.
-func inHistory(pack *ingest.Pack, err error, t target) (*ingest.Pack, error) {
+// found checks that what the target asks for is in what was fetched.
+func found(pack *ingest.Pack, err error, t target) (*ingest.Pack, error) {
 	if err != nil {
 		return nil, err
 	}
 
-	if pack.Has(t.commit) {
+	if pack.Has(t.want) {
 		return pack, nil
 	}
 
 	pack.Close()
 
-	if t.name == "" {
-		return nil, fmt.Errorf("commit %q is not in the default branch", t.commit)
+	switch {
+	case t.anywhere:
+		return nil, fmt.Errorf("commit %q is in no branch and no tag", t.want)
+	case t.within.IsZero():
+		return nil, fmt.Errorf("the server did not send %q", t.want)
+	case t.name == "":
+		return nil, fmt.Errorf("commit %q is not in the default branch", t.want)
 	}
 
-	return nil, fmt.Errorf("commit %q is not in branch %q", t.commit, t.name)
+	return nil, fmt.Errorf("commit %q is not in branch %q", t.want, t.name)
 }
 
 // shallow fetches an object without history, where the server can cut it off.
 func (m *remote) shallow(ctx context.Context, l *listing, want plumbing.Hash) (*ingest.Pack, error) {
-	q := query{want: want}
+	q := query{wants: []plumbing.Hash{want}}
 	if l.Capabilities.Supports(capability.Shallow) {
 		q.depth = 1
 	}
@@ -109,7 +126,7 @@ func (m *remote) shallow(ctx context.Context, l *listing, want plumbing.Hash) (*
 
 // query is what is asked of a server.
 type query struct {
-	want   plumbing.Hash
+	wants  []plumbing.Hash
 	depth  int // zero means the whole history
 	filter packp.Filter
 }
@@ -117,7 +134,7 @@ type query struct {
 // request returns the query in terms of what the server can do.
 func (l *listing) request(q query) *packp.UploadRequest {
 	req := packp.NewUploadRequest()
-	req.Wants = []plumbing.Hash{q.want}
+	req.Wants = q.wants
 	req.Depth = packp.DepthCommits(q.depth)
 	req.Filter = q.filter
 
@@ -145,35 +162,11 @@ func (l *listing) request(q query) *packp.UploadRequest {
 
 // fetch asks for a pack and reads it. The commit is for the name of a file that is too large.
 func (m *remote) fetch(ctx context.Context, l *listing, q query, commit plumbing.Hash) (*ingest.Pack, error) {
-	req := l.request(q)
-
-	raw, err := encode(req)
+	pack, err := l.transport.Fetch(ctx, l.request(q))
 	if err != nil {
 		return nil, err
 	}
+	defer pack.Close()
 
-	answer, err := l.transport.fetch(ctx, raw)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Close()
-
-	r, err := openPack(req, answer)
-	if err != nil {
-		return nil, err
-	}
-
-	return ingest.ReadPack(ctx, r, m.remotes.options.Dir, commit, m.remotes.options.Limits)
-}
-
-// summary returns the first line of a commit message, shortened.
-func summary(message string) string {
-	const most = 50
-
-	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
-	if runes := []rune(line); len(runes) > most {
-		return string(runes[:most]) + "..."
-	}
-
-	return line
+	return ingest.ReadPack(ctx, pack, m.remotes.options.Dir, commit, m.remotes.options.Limits)
 }

@@ -254,7 +254,7 @@ func TestMissingSparseDirectory(t *testing.T) {
 
 func TestRefusedAddress(t *testing.T) {
 	w := newWorld(t)
-	w.remotes.Allow = func(a netip.Addr) error {
+	w.remotes.Transports.Allow = func(a netip.Addr) error {
 		if a.IsLoopback() {
 			return ingest.RefuseLinkLocal(netip.MustParseAddr("169.254.169.254"))
 		}

@@ -39,6 +39,8 @@ type world struct {
 
 	root    string
 	store   *artifact.Store
+	trees   *artifact.Trees
+	deps    git.Deps // what a test wants to be different
 	secrets map[types.NamespacedName]*corev1.Secret
 	remotes git.RemotesOptions
 	limits  ingest.Limits
@@ -56,8 +58,10 @@ func newWorld(t *testing.T) *world {
 		clock: &enginetest.Clock{},
 	}
 	w.clock.Advance(24 * time.Hour)
-	w.remotes = git.RemotesOptions{Dir: t.TempDir(), Now: w.clock.Now}
+	w.remotes = git.RemotesOptions{Dir: t.TempDir(), Now: w.clock.Now, Transports: &ingest.Transports{}}
 	w.store, err = artifact.NewStore(artifact.StoreOptions{Root: w.root, Address: "source.test", Now: w.clock.Now})
+	check(t, err)
+	w.trees, err = artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir(), Store: w.store})
 	check(t, err)
 
 	return w
@@ -110,15 +114,21 @@ type bench struct {
 func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
 	t.Helper()
 
-	kind := git.Kind(git.Deps{
-		Store: w.store, Remotes: git.NewRemotes(w.remotes), Limits: w.limits,
-		Secrets: secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
-			if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
-				return s, nil
-			}
+	var api client.Client
 
-			return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
-		}),
+	d := w.deps
+	d.Store, d.Trees, d.Remotes, d.Limits = w.store, w.trees, git.NewRemotes(w.remotes), w.limits
+	d.Secrets = secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
+		if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
+			return s, nil
+		}
+
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
+	})
+	d.Repositories = git.RepositoriesFunc(func(ctx context.Context, key types.NamespacedName) (*sourcev1.GitRepository, error) {
+		obj := &sourcev1.GitRepository{}
+
+		return obj, api.Get(ctx, key, obj)
 	})
 
 	all := make([]client.Object, 0, len(objects))
@@ -126,7 +136,8 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
 		all = append(all, o)
 	}
 
-	b := enginetest.New(t, kind, enginetest.Options{}, all...)
+	b := enginetest.New(t, git.Kind(d), enginetest.Options{}, all...)
+	api = b.Client
 
 	return bench{
 		run: func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {

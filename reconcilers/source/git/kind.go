@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -13,10 +12,15 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/secrets"
 	"github.com/weir-dev/weir/reconcilers/source"
+	"github.com/weir-dev/weir/reconcilers/verify"
 )
+
+// defaultRequeueDependency is when something that was missing is looked for again.
+const defaultRequeueDependency = 30 * time.Second
 
 // Deps are what the kind needs. All are required unless they say otherwise.
 type Deps struct {
@@ -26,27 +30,46 @@ type Deps struct {
 	// Secrets reads credentials.
 	Secrets secrets.Reader
 
+	// Repositories finds the GitRepositories that others include.
+	Repositories Repositories
+
+	// Trees unpacks their artifacts.
+	Trees Trees
+
+	// Cloud gets credentials from the providers azure and aws. Nil means that there are none.
+	Cloud Cloud
+
 	// Remotes are the repositories. Nil means such with default options.
 	Remotes *Remotes
 
 	// Limits of one artifact. Zero fields take their defaults.
 	Limits ingest.Limits
+
+	// RequeueDependency is when an object is tried again that includes something that is not there. Zero means 30 s.
+	RequeueDependency time.Duration
+
+	// Workers is how many objects run at a time: servers that do not answer hold four of five at most, those of one namespace
+	// two of five. Zero means 10. Patience is how long one may wait before it counts as such; zero means 3 s.
+	Workers  int
+	Patience time.Duration
 }
 
 // scope is what the steps of one run hand to each other.
 type scope struct {
 	started time.Time // set by open
+	closers []func()  // for the end of the run; steps add to them
 
-	remote  *remote  // set by connect
-	listing *listing // set by resolve
-	targets []target // what may be meant; set by resolve
+	includes []include       // set by layout, and completed by include
+	keyring  *verify.Keyring // set by trust, if signatures are verified
+	denied   func()          // what to forget if the server denies access; may be set by connect
+	remote   *remote         // set by connect
+	listing  *listing        // set by resolve
+	targets  []target        // what may be meant; set by resolve
 
-	target  target         // set by resolve, or by fetch if there are several targets
-	facts   facts          // of the commit; set by fetch
-	clone   func()         // gives the clone back; set by fetch
-	digest  digest.Digest  // of an archive that was made before, if there is one; set by fetch
-	release func()         // gives the content of the archive back; set by archive
-	stored  *meta.Artifact // set by archive
+	target target         // set by resolve, or by look if there are several
+	facts  facts          // of the commit; set by look or fetch
+	digest digest.Digest  // of an archive that was made before, if there is one; set by fetch
+	stored *meta.Artifact // set by archive
 }
 
 // reconciler holds what the steps share beyond one run.
@@ -54,6 +77,8 @@ type reconciler struct {
 	Deps
 	storage  source.Storage
 	archives *archives
+	keyrings flight.Memo[flight.Fingerprint, *verify.Keyring]
+	lane     *lane
 }
 
 // Kind declares how a GitRepository is reconciled.
@@ -62,8 +87,13 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 		d.Remotes = NewRemotes(RemotesOptions{})
 	}
 
+	d.RequeueDependency = cmp.Or(d.RequeueDependency, defaultRequeueDependency)
+
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.GitRepositoryKind}
-	r := &reconciler{Deps: d, storage: storage, archives: newArchives(d.Store, d.Limits, d.Remotes.options.Now)}
+	r := &reconciler{
+		Deps: d, storage: storage, archives: newArchives(d), lane: newLane(d.Workers, d.Patience),
+		keyrings: flight.Memo[flight.Fingerprint, *verify.Keyring]{Size: maxKeyrings},
+	}
 
 	return engine.Kind[*sourcev1.GitRepository, scope]{
 		Name:       sourcev1.GitRepositoryKind,
@@ -74,28 +104,40 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 		Ready:      source.Ready[*sourcev1.GitRepository, scope](),
 		Open:       r.open,
 		Close:      closeScope,
-		Steps: engine.Steps[*sourcev1.GitRepository, scope]{
-			{Name: "validate", Reason: sourcev1.URLInvalidReason, Condition: meta.FetchFailedCondition, Run: r.validate},
-			source.CheckStep[*sourcev1.GitRepository, scope](storage),
-			{
-				Name: "connect", Reason: meta.AuthenticationFailedReason,
-				Condition: meta.FetchFailedCondition, Run: r.connect,
-			},
-			{
-				Name: "resolve", Reason: meta.GitOperationFailedReason,
-				Condition: meta.FetchFailedCondition, Run: r.resolve,
-			},
-			{Name: "fetch", Reason: meta.GitOperationFailedReason, Condition: meta.FetchFailedCondition, Run: r.fetch},
-			{
-				Name: "archive", Reason: sourcev1.ArchiveOperationFailedReason,
-				Condition: meta.StorageOperationFailedCondition, Run: r.archive,
-			},
-			{Name: "complete", Reason: meta.FailedReason, Run: r.complete},
-		},
+		Steps:      r.steps(),
 		Delete: engine.Steps[*sourcev1.GitRepository, scope]{
 			source.RemoveStep[*sourcev1.GitRepository, scope](storage),
 		},
 		Events: events,
+	}
+}
+
+// steps are the steps of a run.
+func (r *reconciler) steps() engine.Steps[*sourcev1.GitRepository, scope] {
+	return engine.Steps[*sourcev1.GitRepository, scope]{
+		source.CheckStep[*sourcev1.GitRepository, scope](r.storage),
+		{
+			Name: "layout", Reason: sourcev1.IllegalPathReason,
+			Condition: meta.StorageOperationFailedCondition, Run: r.layout,
+		},
+		{
+			Name: "include", Reason: sourcev1.NotFoundReason,
+			Condition: meta.IncludeUnavailableCondition, Run: r.include,
+		},
+		{Name: "trust", Reason: sourcev1.VerificationErrorReason, Run: r.trust},
+		{
+			Name: "connect", Reason: meta.AuthenticationFailedReason,
+			Condition: meta.FetchFailedCondition, Run: r.connect,
+		},
+		{Name: "resolve", Reason: meta.GitOperationFailedReason, Condition: meta.FetchFailedCondition, Run: r.resolve},
+		{Name: "look", Reason: meta.GitOperationFailedReason, Condition: meta.FetchFailedCondition, Run: r.look},
+		{Name: "verify", Reason: sourcev1.VerificationErrorReason, Run: r.verify},
+		{Name: "fetch", Reason: meta.GitOperationFailedReason, Condition: meta.FetchFailedCondition, Run: r.fetch},
+		{
+			Name: "archive", Reason: sourcev1.ArchiveOperationFailedReason,
+			Condition: meta.StorageOperationFailedCondition, Run: r.archive,
+		},
+		{Name: "complete", Reason: meta.FailedReason, Run: r.complete},
 	}
 }
 
@@ -106,40 +148,18 @@ func (r *reconciler) open(_ context.Context, _ *sourcev1.GitRepository, s *scope
 }
 
 func closeScope(s *scope) {
-	for _, release := range []func(){s.clone, s.release} {
-		if release != nil {
-			release()
-		}
+	for _, release := range s.closers {
+		release()
 	}
 }
 
-// recipeOf returns which files the object wants.
-func recipeOf(obj *sourcev1.GitRepository) recipe {
-	r := recipe{under: strings.Join(sparse(obj), "\n")}
-	if obj.Spec.Ignore != nil {
-		r.ignore, r.ruled = *obj.Spec.Ignore, true
-	}
-
-	return r
-}
-
-// sparse returns the directories that are wanted, without the "./" that people put before them.
-func sparse(obj *sourcev1.GitRepository) []string {
-	dirs := make([]string, 0, len(obj.Spec.SparseCheckout))
-	for _, d := range obj.Spec.SparseCheckout {
-		dirs = append(dirs, cmp.Or(strings.TrimPrefix(d, "./"), "."))
-	}
-
-	return dirs
-}
-
-// settled tells whether the artifact in the status is what the spec asks for, as far as that does not depend on the revision.
-func settled(obj *sourcev1.GitRepository) bool {
+// stored tells whether the target is what the artifact in the status was made of, in the way that the spec asks for.
+func stored(obj *sourcev1.GitRepository, s *scope) bool {
 	st := &obj.Status
 
-	return source.Settled(obj) &&
+	return source.Settled(obj) && st.Artifact.HasRevision(s.target.revision()) && sameIncludes(obj, s) &&
 		equal(st.ObservedIgnore, obj.Spec.Ignore) && slices.Equal(st.ObservedSparseCheckout, obj.Spec.SparseCheckout) &&
-		len(st.ObservedInclude) == 0 && !st.ObservedRecurseSubmodules
+		slices.Equal(st.ObservedInclude, obj.Spec.Include) && st.ObservedRecurseSubmodules == obj.Spec.RecurseSubmodules
 }
 
 func equal(a, b *string) bool {

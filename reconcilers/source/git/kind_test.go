@@ -322,35 +322,11 @@ func TestChangedContentConfig(t *testing.T) {
 	}
 }
 
-func TestUnsupported(t *testing.T) {
+func TestStalled(t *testing.T) {
 	cases := map[string]struct {
 		change func(*sourcev1.GitRepositorySpec)
 		want   string
 	}{
-		"Verify": {
-			change: func(s *sourcev1.GitRepositorySpec) {
-				s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: meta.LocalObjectReference{Name: "keys"}}
-			},
-			want: "VerificationError: spec.verify is not supported",
-		},
-		"Provider": {
-			change: func(s *sourcev1.GitRepositorySpec) { s.Provider = "github" },
-			want:   `InvalidProviderConfiguration: spec.provider "github" is not supported`,
-		},
-		"Proxy": {
-			change: func(s *sourcev1.GitRepositorySpec) { s.ProxySecretRef = &meta.LocalObjectReference{Name: "proxy"} },
-			want:   "FeatureGateDisabled: spec.proxySecretRef is not supported",
-		},
-		"Submodules": {
-			change: func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true },
-			want:   "FeatureGateDisabled: spec.recurseSubmodules is not supported",
-		},
-		"Include": {
-			change: func(s *sourcev1.GitRepositorySpec) {
-				s.Include = []sourcev1.GitRepositoryInclude{{GitRepositoryRef: meta.LocalObjectReference{Name: "other"}}}
-			},
-			want: "FeatureGateDisabled: spec.include is not supported",
-		},
 		"URL": {
 			change: func(s *sourcev1.GitRepositorySpec) { s.URL = "ftp://jane:secret@example.com/x" },
 			want:   "URLInvalid: failed to parse url 'ftp://example.com/x'",

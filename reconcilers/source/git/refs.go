@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/source/git/transport"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 // listing is what a server advertises. It must not be changed: it is shared.
 type listing struct {
 	*packp.AdvRefs
-	transport transport
+	transport transport.Transport
 }
 
 // weight is about what a listing takes in memory, in bytes.
@@ -75,6 +77,21 @@ func (l *listing) givesAny() bool {
 // filters tells whether the server can leave out objects by their kind or size.
 func (l *listing) filters() bool { return l.Capabilities.Supports(capability.Filter) }
 
+// tips returns what branches and tags point at, each once, in order.
+func (l *listing) tips() []plumbing.Hash {
+	var tips []plumbing.Hash
+
+	for ref, h := range l.References {
+		if strings.HasPrefix(ref, branchesRef) || strings.HasPrefix(ref, tagsRef) {
+			tips = append(tips, h)
+		}
+	}
+
+	slices.SortFunc(tips, func(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) })
+
+	return slices.Compact(tips)
+}
+
 // target is a commit that an object asks for.
 type target struct {
 	// name of the branch, tag or reference, as it stands in the revision. It may be empty.
@@ -86,8 +103,29 @@ type target struct {
 	// want is the object to ask the server for: the commit, or the tag that points to it.
 	want plumbing.Hash
 
+	// tag is the short name of the tag that was asked for, if it was one.
+	tag string
+
 	// within is the tip of the branch whose history has to hold the commit. Zero means that it need not be looked for.
 	within plumbing.Hash
+
+	// anywhere means that it is looked for in the history of all branches and tags.
+	anywhere bool
+}
+
+// searched tells whether the commit has to be looked for in a history.
+func (t target) searched() bool { return t.anywhere || !t.within.IsZero() }
+
+// tips are what to ask for, so that what comes holds the target.
+func (t target) tips(l *listing) []plumbing.Hash {
+	switch {
+	case t.anywhere:
+		return l.tips()
+	case !t.within.IsZero():
+		return []plumbing.Hash{t.within}
+	}
+
+	return []plumbing.Hash{t.want}
 }
 
 // revision of the target, such as main@sha1:<commit>.
@@ -134,6 +172,10 @@ func resolveRef(name, full string, l *listing) (target, error) {
 	}
 
 	t := target{name: name, commit: want, want: want}
+	if tag, ok := strings.CutPrefix(full, tagsRef); ok {
+		t.tag = tag
+	}
+
 	if peeled, ok := l.Peeled[full]; ok {
 		t.commit = peeled
 	}

@@ -3,38 +3,36 @@ package git
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"net/http"
 	"net/url"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/source/git/github"
+	"github.com/weir-dev/weir/reconcilers/source/git/transport"
 )
 
 // RemotesOptions are the parameters of Remotes.
 type RemotesOptions struct {
+	// Transports reach servers over HTTP. Its guard counts for SSH as well. Nil means such without a guard and a proxy.
+	Transports *ingest.Transports
+
+	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the defaults, and the
+	// types of the keys that are known.
+	SSHKeyExchanges, SSHHostKeys []string
+
 	// Dir is where clones lie, in files without names. It has to be there. Empty means the directory for temporary files.
 	Dir string
 
 	// Limits of one clone.
 	Limits ingest.PackLimits
 
-	// Proxy returns the proxy of an HTTP request. Nil means none.
-	Proxy func(*http.Request) (*url.URL, error)
-
-	// Allow decides on the addresses of servers. Nil allows all.
-	Allow ingest.AllowAddr
-
-	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the defaults, and the
-	// types of the keys that are known.
-	SSHKeyExchanges, SSHHostKeys []string
+	// Submodules limits those of one artifact.
+	Submodules SubmoduleLimits
 
 	// Moment is for how long a listing of references is news to an object that merely looks whether something happened. Zero
 	// means 2 s.
@@ -53,41 +51,33 @@ type RemotesOptions struct {
 // credentials, at the same time. It is safe for concurrent use.
 type Remotes struct {
 	options  RemotesOptions
+	network  *transport.Network
+	tokens   *github.Tokens
 	listings flight.Group[remoteKey, *listing]
 	clones   flight.Group[cloneKey, *clone]
-	keys     flight.Memo[flight.Fingerprint, sshKeys]
-
-	mu      sync.Mutex
-	clients map[flight.Fingerprint]*http.Client // by what TLS needs
+	looks    flight.Group[cloneKey, facts]
+	facts    flight.Memo[cloneKey, facts]
 }
 
 // remoteKey is a repository as somebody sees it.
 type remoteKey struct {
-	url         string
-	credentials flight.Fingerprint
+	url    string
+	access flight.Fingerprint
 }
 
 // cloneKey is a commit in a repository, and how it was looked for.
 type cloneKey struct {
 	remote       remoteKey
 	want, within plumbing.Hash
+	anywhere     bool
 }
 
 // clone is a commit with all its files.
 type clone struct {
 	pack   *ingest.Pack
 	commit *object.Commit
+	facts  facts
 }
-
-// maxClients bounds the HTTP clients that are kept open, one for each authority or client certificate.
-const maxClients = 64
-
-// maxKeys bounds the keys for SSH that are kept ready for use. Those with more than maxKnownHosts bytes of host keys are not
-// kept.
-const (
-	maxKeys       = 1024
-	maxKnownHosts = 64 << 10
-)
 
 // maxListings bounds the listings that are kept for a moment, in bytes.
 const maxListings = 32 << 20
@@ -98,13 +88,22 @@ func NewRemotes(o RemotesOptions) *Remotes {
 	o.Moment = cmp.Or(o.Moment, 2*time.Second)
 	o.IdleBytes = cmp.Or(o.IdleBytes, 256<<20)
 	o.IdleAge = cmp.Or(o.IdleAge, time.Minute)
+	o.Submodules = o.Submodules.orDefaults()
 
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 
+	if o.Transports == nil {
+		o.Transports = &ingest.Transports{}
+	}
+
 	return &Remotes{
 		options: o,
+		network: transport.NewNetwork(transport.Options{
+			Transports: o.Transports, SSHKeyExchanges: o.SSHKeyExchanges, SSHHostKeys: o.SSHHostKeys, Dir: o.Dir,
+		}),
+		tokens: github.NewTokens(o.Transports, o.Now),
 		listings: flight.Group[remoteKey, *listing]{
 			Age: o.Moment, Room: maxListings, Weigh: (*listing).weight, Now: o.Now,
 		},
@@ -113,8 +112,8 @@ func NewRemotes(o RemotesOptions) *Remotes {
 			Weigh: func(c *clone) int64 { return c.pack.Weight() },
 			Drop:  func(c *clone) { c.pack.Close() },
 		},
-		keys:    flight.Memo[flight.Fingerprint, sshKeys]{Size: maxKeys},
-		clients: map[flight.Fingerprint]*http.Client{},
+		looks: flight.Group[cloneKey, facts]{Now: o.Now},
+		facts: flight.Memo[cloneKey, facts]{Size: maxFacts},
 	}
 }
 
@@ -124,126 +123,41 @@ type remote struct {
 	key     remoteKey
 	shown   string // the URL as it may be shown
 
-	transport transport
+	url         *url.URL
+	credentials transport.Credentials
+	proxy       *url.URL
+	transport   transport.Transport
 }
 
-// open returns the repository at the URL, with the credentials of a Secret, which may be nil. It talks to nobody.
-func (r *Remotes) open(raw string, secret *corev1.Secret) (*remote, error) {
-	u, err := parseURL(raw)
+// open returns the repository at the URL, which has come from transport.ParseURL, with the credentials for it, through the proxy,
+// which may be nil. It talks to nobody.
+func (r *Remotes) open(u *url.URL, c transport.Credentials, proxy *url.URL) (*remote, error) {
+	clean := *u
+	clean.User, clean.RawQuery, clean.Fragment = nil, "", ""
+
+	t, err := r.network.Open(&clean, c, proxy)
 	if err != nil {
 		return nil, err
 	}
 
-	c, err := readCredentials(u, secret)
-	if err != nil {
-		return nil, err
+	through := ""
+	if proxy != nil {
+		through = proxy.String()
 	}
 
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	m := &remote{remotes: r, key: remoteKey{url: u.String(), credentials: c.fingerprint()}, shown: u.String()}
+	credentials := c.Fingerprint()
+	key := remoteKey{url: clean.String(), access: flight.FingerprintOf(string(credentials[:]), through)}
 
-	if u.Scheme == schemeSSH {
-		keys, err := r.sshKeys(m.key.credentials, c)
-		if err != nil {
-			return nil, err
-		}
-
-		a := sshAlgorithms{keyExchanges: r.options.SSHKeyExchanges, hostKeys: r.options.SSHHostKeys}
-		m.transport = newSSHTransport(ingest.NewDialer(r.options.Allow), a, u, c.user, keys)
-
-		return m, nil
-	}
-
-	client, err := r.client(c)
-	if err != nil {
-		return nil, err
-	}
-
-	m.transport = newHTTPTransport(client, u, c)
-
-	return m, nil
-}
-
-// sshKeys returns the credentials ready for use. They are prepared once.
-func (r *Remotes) sshKeys(f flight.Fingerprint, c credentials) (sshKeys, error) {
-	if k, ok := r.keys.Get(f); ok {
-		return k, nil
-	}
-
-	k, err := c.sshKeys(r.options.Dir)
-	if err != nil {
-		return sshKeys{}, err
-	}
-
-	if len(c.knownHosts) <= maxKnownHosts {
-		r.keys.Put(f, k)
-	}
-
-	return k, nil
-}
-
-// maxURL is the longest URL. It is kept with each thing that is remembered of a repository.
-const maxURL = 4096
-
-// parseURL reads a URL. Its errors do not repeat it, for it may hold a password.
-func parseURL(raw string) (*url.URL, error) {
-	if len(raw) > maxURL {
-		return nil, fmt.Errorf("failed to parse url: it has more than %d bytes", maxURL)
-	}
-
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("failed to parse url '%s': %w", ingest.Redact(raw), ingest.RedactError(err))
-	}
-
-	switch u.Scheme {
-	case "http", "https", "ssh":
-	default:
-		return nil, fmt.Errorf("failed to parse url '%s': the scheme is none of http, https and ssh", ingest.Redact(raw))
-	}
-
-	if u.Host == "" {
-		return nil, fmt.Errorf("failed to parse url '%s': there is no host", ingest.Redact(raw))
-	}
-
-	return u, nil
-}
-
-// client returns the HTTP client for what the credentials say about TLS. It is shared, so that connections are.
-func (r *Remotes) client(c credentials) (*http.Client, error) {
-	key := flight.FingerprintOf(string(c.ca), string(c.cert), string(c.key))
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-
-	if have, ok := r.clients[key]; ok {
-		return have, nil
-	}
-
-	config, err := c.tls()
-	if err != nil {
-		return nil, err
-	}
-
-	for old := range r.clients {
-		if len(r.clients) < maxClients {
-			break
-		}
-
-		r.clients[old].CloseIdleConnections()
-		delete(r.clients, old)
-	}
-
-	t := ingest.NewTransport(ingest.HTTPOptions{TLS: config, Proxy: r.options.Proxy, Allow: r.options.Allow})
-	r.clients[key] = ingest.NewClient(t, maxBody)
-
-	return r.clients[key], nil
+	return &remote{
+		remotes: r, key: key, shown: key.url,
+		url: &clean, credentials: c, proxy: proxy, transport: t,
+	}, nil
 }
 
 // list returns what the server advertises, not longer ago than since.
 func (m *remote) list(ctx context.Context, since time.Time) (*listing, error) {
 	l, release, err := m.remotes.listings.Join(ctx, m.key, since, func(ctx context.Context) (*listing, error) {
-		adv, err := m.transport.list(ctx)
+		adv, err := m.transport.List(ctx)
 		if err != nil {
 			return nil, err
 		}

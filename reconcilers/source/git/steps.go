@@ -5,63 +5,13 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/ingest"
-	"github.com/weir-dev/weir/reconcilers/secrets"
 	"github.com/weir-dev/weir/reconcilers/source"
+	"github.com/weir-dev/weir/reconcilers/source/git/transport"
 )
-
-// validate refuses what the kind cannot do: to ignore it would be to do less than was asked for, such as to verify nothing.
-func (r *reconciler) validate(_ context.Context, obj *sourcev1.GitRepository, _ *scope) error {
-	spec := &obj.Spec
-	refused := func(field, reason string) error {
-		return engine.Stall(reason, fmt.Errorf("%s is not supported by this version", field))
-	}
-
-	switch {
-	case spec.Verification != nil:
-		return refused("spec.verify", sourcev1.VerificationErrorReason)
-	case obj.GetProvider() != meta.ProviderGeneric:
-		return refused(fmt.Sprintf("spec.provider %q", spec.Provider), sourcev1.InvalidProviderConfigurationReason)
-	case spec.ServiceAccountName != "":
-		return refused("spec.serviceAccountName", sourcev1.InvalidProviderConfigurationReason)
-	case spec.ProxySecretRef != nil:
-		return refused("spec.proxySecretRef", meta.FeatureGateDisabledReason)
-	case spec.RecurseSubmodules:
-		return refused("spec.recurseSubmodules", meta.FeatureGateDisabledReason)
-	case len(spec.Include) > 0:
-		return refused("spec.include", meta.FeatureGateDisabledReason)
-	}
-
-	if _, err := parseURL(spec.URL); err != nil {
-		return engine.Stall(sourcev1.URLInvalidReason, err)
-	}
-
-	return nil
-}
-
-// connect finds the credentials.
-func (r *reconciler) connect(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	var secret *corev1.Secret
-
-	if ref := obj.Spec.SecretRef; ref != nil {
-		var err error
-		if secret, err = secrets.Get(ctx, r.Secrets, obj.Namespace, ref.Name); err != nil {
-			return err //nolint:wrapcheck // it is the whole story
-		}
-	}
-
-	var err error
-	if s.remote, err = r.Remotes.open(obj.Spec.URL, secret); err != nil {
-		return fmt.Errorf("failed to configure authentication options: %w", err)
-	}
-
-	return nil
-}
 
 // resolve finds out which commit is meant, and ends the run if it is the one that is stored.
 func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
@@ -78,13 +28,17 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.GitRepository, s
 		since = since.Add(-r.Remotes.options.Moment)
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
+	err := r.bounded(ctx, obj, func(ctx context.Context) (err error) {
 		s.listing, err = s.remote.list(ctx, since)
 
 		return err
 	})
-	if errors.Is(err, errEmpty) {
-		return engine.Fail(sourcev1.EmptyGitRepositoryReason, errEmpty)
+	if errors.Is(err, transport.ErrEmpty) {
+		return engine.Fail(sourcev1.EmptyGitRepositoryReason, transport.ErrEmpty)
+	}
+
+	if errors.Is(err, transport.ErrDenied) && s.denied != nil {
+		s.denied()
 	}
 
 	if err != nil {
@@ -99,19 +53,27 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.GitRepository, s
 		return nil // which one is meant is not known yet
 	}
 
-	s.target = s.targets[0]
-	if r.unchanged(obj, s) {
-		return engine.Done()
-	}
-
-	return nil
+	return r.found(ctx, obj, s, s.targets[0])
 }
 
 func failed(err error) error { return fmt.Errorf("failed to checkout and determine revision: %w", err) }
 
-// unchanged tells whether the target is what is stored. If so, nothing of an earlier failure is left.
+// found takes note of the target, and ends the run if it is what is stored.
+func (r *reconciler) found(ctx context.Context, obj *sourcev1.GitRepository, s *scope, t target) error {
+	s.target = t
+	if r.unchanged(obj, s) {
+		return engine.Done()
+	}
+
+	outdated(ctx, obj, s)
+
+	return nil
+}
+
+// unchanged tells whether the target is what is stored, and nothing is left to be verified. If so, nothing of an earlier
+// failure is left.
 func (r *reconciler) unchanged(obj *sourcev1.GitRepository, s *scope) bool {
-	if !settled(obj) || !obj.Status.Artifact.HasRevision(s.target.revision()) {
+	if !stored(obj, s) || due(obj, s) {
 		return false
 	}
 
@@ -120,80 +82,91 @@ func (r *reconciler) unchanged(obj *sourcev1.GitRepository, s *scope) bool {
 	return true
 }
 
-// fetch sees to it that the commit is here, unless its archive is.
-func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	if len(s.targets) == 1 {
-		r.outdated(ctx, obj, s)
+// outdated says that the artifact is not the one that is wanted any more.
+func outdated(ctx context.Context, obj *sourcev1.GitRepository, s *scope) {
+	a := obj.Status.Artifact
+
+	switch revision := s.target.revision(); {
+	case !a.HasRevision(revision):
+		source.Outdated(ctx, obj, sourcev1.NewRevisionReason, fmt.Sprintf("new upstream revision '%s'", revision))
+	case !sameIncludes(obj, s):
+		source.Outdated(ctx, obj, sourcev1.IncludeChangeReason, "included artifacts differ from last observed includes")
+	}
+}
+
+// look reads the commit, without its files where that is possible, if something has to be known of it first: which of several
+// is the youngest, and who signed it.
+func (r *reconciler) look(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
+	if len(s.targets) == 1 && obj.Spec.Verification == nil {
+		return nil
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error { return r.find(ctx, obj, s) })
+	var chosen target
+
+	err := r.bounded(ctx, obj, func(ctx context.Context) error {
+		for i, t := range s.targets {
+			f, err := s.remote.look(ctx, s.listing, t)
+			if err != nil {
+				return err
+			}
+
+			if t.commit = f.hash; i == 0 || f.when.After(s.facts.when) {
+				chosen, s.facts = t, f
+			}
+		}
+
+		return nil
+	})
 	if err != nil {
 		return failed(fmt.Errorf("unable to clone '%s': %w", s.remote.shown, err))
 	}
 
-	if r.unchanged(obj, s) {
-		return engine.Done()
-	}
-
-	r.outdated(ctx, obj, s)
-
-	return nil
+	return r.found(ctx, obj, s, chosen)
 }
 
-// find chooses among the targets, and gets at the commit.
-func (r *reconciler) find(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	for i, t := range s.targets {
-		f, release, err := r.look(ctx, s, t, recipeOf(obj))
-		if err != nil {
-			return err
-		}
+// fetch sees to it that the commit is here with all its files, unless its archive is.
+func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
+	want := recipeOf(obj, s)
 
-		if i > 0 && !f.when.After(s.facts.when) {
-			release()
+	if f, ok := r.Remotes.facts.Get(s.target.key(s.remote)); ok {
+		if d, ok := r.archives.known(f, want); ok {
+			s.facts, s.digest, s.target.commit = f, d, f.hash
 
-			continue
-		}
-
-		closeScope(s)
-
-		t.commit = f.hash
-		s.target, s.facts, s.clone = t, f, release
-	}
-
-	s.digest, _ = r.archives.known(s.facts, recipeOf(obj))
-
-	return nil
-}
-
-// look returns what is to know of a target. If its archive is not known, it is cloned, and the clone stays until release.
-func (r *reconciler) look(ctx context.Context, s *scope, t target, want recipe) (facts, func(), error) {
-	key := cloneKey{remote: s.remote.key, want: t.want, within: t.within}
-
-	if f, ok := r.archives.commits.Get(key); ok {
-		if _, ok := r.archives.known(f, want); ok {
-			return f, func() {}, nil
+			return r.found(ctx, obj, s, s.target)
 		}
 	}
 
-	c, release, err := s.remote.clone(ctx, s.listing, t)
+	err := r.bounded(ctx, obj, func(ctx context.Context) error { return r.clone(ctx, s, want) })
 	if err != nil {
-		return facts{}, nil, err
+		return failed(fmt.Errorf("unable to clone '%s': %w", s.remote.shown, err))
 	}
 
-	f := facts{
-		remote: s.remote.key,
-		hash:   c.commit.Hash, tree: c.commit.TreeHash, when: c.commit.Committer.When, summary: summary(c.commit.Message),
-	}
-	r.archives.commits.Put(key, f)
-
-	return f, release, nil
+	return r.found(ctx, obj, s, s.target)
 }
 
-// outdated says that the artifact is not the one that is wanted any more.
-func (r *reconciler) outdated(ctx context.Context, obj *sourcev1.GitRepository, s *scope) {
-	if revision := s.target.revision(); !obj.Status.Artifact.HasRevision(revision) {
-		source.Outdated(ctx, obj, sourcev1.NewRevisionReason, fmt.Sprintf("new upstream revision '%s'", revision))
+// clone fetches a commit, and its submodules if they are wanted. They stay until the run ends.
+func (r *reconciler) clone(ctx context.Context, s *scope, want recipe) error {
+	c, release, err := s.remote.clone(ctx, s.listing, s.target)
+	if err != nil {
+		return err
 	}
+
+	s.closers = append(s.closers, release)
+	s.facts, s.target.commit = c.facts, c.facts.hash
+	s.digest, _ = r.archives.known(c.facts, want)
+
+	if !want.submodules || s.digest != "" {
+		return nil
+	}
+
+	m, err := newModules(ctx, s.remote, c, r.Limits)
+	if err != nil {
+		return err
+	}
+
+	s.closers = append(s.closers, m.close)
+
+	return m.fetch(ctx, want.under)
 }
 
 // archive stores the files of the commit.
@@ -209,18 +182,24 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 		}
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
-		s.digest, s.release, err = r.archives.add(ctx, s.facts, recipeOf(obj),
+	err := r.bounded(ctx, obj, func(ctx context.Context) error {
+		d, release, err := r.archives.add(ctx, s.remote, s.facts, recipeOf(obj, s),
 			func(ctx context.Context) (*clone, func(), error) { return s.remote.clone(ctx, s.listing, s.target) })
+		if err == nil {
+			s.digest, s.closers = d, append(s.closers, release)
+		}
 
 		return err
 	})
 
 	_, refused := errors.AsType[*ingest.RefusedError](err)
+	_, copying := errors.AsType[*copyError](err)
 
 	switch {
 	case errors.Is(err, ingest.ErrNoDirectory):
 		return engine.Fail(meta.GitOperationFailedReason, fmt.Errorf("failed to sparse checkout directories : %w", err))
+	case copying:
+		return engine.Fail(sourcev1.CopyFailureReason, err)
 	case refused:
 		return fmt.Errorf("failed to archive commit: %w; ignore rules can leave it out", err)
 	case err != nil:
@@ -237,12 +216,18 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 // complete writes down what is stored.
 func (r *reconciler) complete(_ context.Context, obj *sourcev1.GitRepository, s *scope) error {
 	st := &obj.Status
-	st.IncludedArtifacts, st.ObservedInclude, st.ObservedRecurseSubmodules = nil, nil, false
-	st.ObservedIgnore = obj.Spec.Ignore
-	st.ObservedSparseCheckout = obj.Spec.SparseCheckout
-	st.SourceVerificationMode, st.SourceVerificationFingerprint = nil, ""
+	st.IncludedArtifacts = nil
 
-	engine.Unset(obj, meta.SourceVerifiedCondition, meta.IncludeUnavailableCondition)
+	for _, part := range s.includes {
+		st.IncludedArtifacts = append(st.IncludedArtifacts, part.artifact)
+	}
+
+	st.ObservedInclude = obj.Spec.Include
+	st.ObservedIgnore = obj.Spec.Ignore
+	st.ObservedRecurseSubmodules = obj.Spec.RecurseSubmodules
+	st.ObservedSparseCheckout = obj.Spec.SparseCheckout
+
+	verified(obj, s)
 	source.Stored(obj, s.stored, meta.SucceededReason, fmt.Sprintf("stored artifact for revision '%s'", s.stored.Revision))
 
 	return nil

@@ -1,4 +1,4 @@
-package git
+package transport
 
 import (
 	"bytes"
@@ -8,50 +8,26 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 )
 
 // sshTransport speaks the Git protocol over SSH. Each request has a connection of its own.
 type sshTransport struct {
-	dialer  *net.Dialer
+	dialer  dialer
 	config  ssh.ClientConfig
 	address string // host:port
 	path    string
 }
 
-// sshKeys are the credentials for SSH, ready for use. To decrypt a key takes a while, so they are kept.
-type sshKeys struct {
-	signer ssh.Signer
-	known  *knownhosts.HostKeyDB
-}
-
-func (c credentials) sshKeys(dir string) (sshKeys, error) {
-	known, err := parseKnownHosts(dir, c.knownHosts)
-	if err != nil {
-		return sshKeys{}, err
-	}
-
-	signer, err := c.signer()
-
-	return sshKeys{signer: signer, known: known}, err
-}
-
 // sshAlgorithms are those that are offered; nil means the defaults.
 type sshAlgorithms struct{ keyExchanges, hostKeys []string }
 
-func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, user string, k sshKeys) *sshTransport {
-	port := u.Port()
-	if port == "" {
-		port = "22"
-	}
-
-	t := &sshTransport{dialer: d, address: net.JoinHostPort(u.Hostname(), port), path: u.Path}
+func newSSH(d dialer, a sshAlgorithms, u *url.URL, user string, k sshKeys) *sshTransport {
+	t := &sshTransport{dialer: d, address: net.JoinHostPort(u.Hostname(), sshPort(u)), path: u.Path}
 	t.config = ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(k.signer)},
 		HostKeyCallback: k.known.HostKeyCallback(), HostKeyAlgorithms: a.hostKeys,
@@ -63,28 +39,6 @@ func newSSHTransport(d *net.Dialer, a sshAlgorithms, u *url.URL, user string, k 
 	}
 
 	return t
-}
-
-// parseKnownHosts reads the host keys that may be trusted. The library wants a file, which is in the directory for a while.
-func parseKnownHosts(dir string, content []byte) (*knownhosts.HostKeyDB, error) {
-	f, err := os.CreateTemp(dir, "known-hosts-*")
-	if err != nil {
-		return nil, fmt.Errorf("make temporary file: %w", err)
-	}
-
-	defer os.Remove(f.Name()) //nolint:errcheck // it holds no secret
-
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("write temporary file: %w", err)
-	}
-
-	db, err := knownhosts.NewDB(f.Name())
-	if err != nil {
-		return nil, fmt.Errorf("invalid 'ssh' auth option: '%s': %s", keyKnownHosts, strings.ReplaceAll(err.Error(), f.Name(), "line"))
-	}
-
-	return db, nil
 }
 
 // sshSession is git-upload-pack on the server.
@@ -185,8 +139,8 @@ func (s *sshSession) advertised() (*packp.AdvRefs, error) {
 	return nil, err
 }
 
-// list implements transport.
-func (t *sshTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
+// List implements Transport.
+func (t *sshTransport) List(ctx context.Context) (*packp.AdvRefs, error) {
 	s, err := t.open(ctx)
 	if err != nil {
 		return nil, err
@@ -203,20 +157,25 @@ func (t *sshTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
 	return adv, nil
 }
 
-// fetch implements transport.
-func (t *sshTransport) fetch(ctx context.Context, request []byte) (io.ReadCloser, error) {
+// Fetch implements Transport.
+func (t *sshTransport) Fetch(ctx context.Context, request *packp.UploadRequest) (io.ReadCloser, error) {
+	raw, err := encode(request)
+	if err != nil {
+		return nil, err
+	}
+
 	s, err := t.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 
-	if err := s.request(request); err != nil {
+	if err := s.request(raw); err != nil {
 		_ = s.Close()
 
 		return nil, err
 	}
 
-	return s, nil
+	return openPack(request, s)
 }
 
 func (s *sshSession) request(request []byte) error {

@@ -1,9 +1,8 @@
-package git
+package transport
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,19 +15,17 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 )
 
-// transport speaks the Git protocol, version 0, with one repository.
-type transport interface {
-	// list returns what the server advertises.
-	list(ctx context.Context) (*packp.AdvRefs, error)
+// Errors for errors.Is.
+var (
+	// ErrEmpty says that there are no references in a repository.
+	ErrEmpty = errors.New("git repository is empty")
 
-	// fetch sends a request for a pack and returns the answer as it comes.
-	fetch(ctx context.Context, request []byte) (io.ReadCloser, error)
-}
+	// ErrDenied says that the server does not let us in.
+	ErrDenied = errors.New("authentication required or credentials are wrong")
+)
 
 // Errors that mean something to users.
 var (
-	errEmpty   = errors.New("git repository is empty")
-	errDenied  = errors.New("authentication required or credentials are wrong")
 	errNoRepo  = errors.New("repository not found")
 	errNotGit  = errors.New("the server does not speak the smart protocol of Git")
 	errMissing = errors.New("the server hung up without an answer")
@@ -47,7 +44,7 @@ func readAdvertised(r io.Reader) (*packp.AdvRefs, error) {
 
 	switch {
 	case errors.Is(err, packp.ErrEmptyAdvRefs), err == nil && adv.IsEmpty():
-		return nil, errEmpty
+		return nil, ErrEmpty
 	case errors.Is(err, packp.ErrEmptyInput):
 		return nil, errMissing
 	case errors.As(err, &said):
@@ -85,28 +82,42 @@ func encode(req *packp.UploadRequest) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// openPack reads the answer to a request up to the pack, and returns the pack.
-func openPack(req *packp.UploadRequest, answer io.Reader) (io.Reader, error) {
+// openPack reads the answer to a request up to the pack, and returns the pack. The answer is closed with it, or on an error.
+func openPack(req *packp.UploadRequest, answer io.ReadCloser) (io.ReadCloser, error) {
 	r := bufio.NewReaderSize(answer, 64<<10)
 
-	if !req.Depth.IsZero() {
-		if err := skipShallow(r); err != nil {
-			return nil, err
-		}
-	}
+	if err := skipToPack(req, r); err != nil {
+		_ = answer.Close()
 
-	if err := skipAcknowledgements(r); err != nil {
 		return nil, err
 	}
 
+	pack := &packReader{Reader: r, Closer: answer}
+
 	switch {
 	case req.Capabilities.Supports(capability.Sideband64k):
-		return &packData{r: sideband.NewDemuxer(sideband.Sideband64k, r)}, nil
+		pack.Reader = &packData{r: sideband.NewDemuxer(sideband.Sideband64k, r)}
 	case req.Capabilities.Supports(capability.Sideband):
-		return &packData{r: sideband.NewDemuxer(sideband.Sideband, r)}, nil
+		pack.Reader = &packData{r: sideband.NewDemuxer(sideband.Sideband, r)}
 	}
 
-	return r, nil
+	return pack, nil
+}
+
+// packReader is a pack in the answer that it came with.
+type packReader struct {
+	io.Reader
+	io.Closer
+}
+
+func skipToPack(req *packp.UploadRequest, r *bufio.Reader) error {
+	if !req.Depth.IsZero() {
+		if err := skipShallow(r); err != nil {
+			return err
+		}
+	}
+
+	return skipAcknowledgements(r)
 }
 
 // packData is what comes through a side band. The other bands carry progress and errors.

@@ -1,4 +1,4 @@
-package git
+package transport
 
 import (
 	"bytes"
@@ -28,28 +28,19 @@ const (
 // httpTransport speaks smart HTTP.
 type httpTransport struct {
 	client      *http.Client
-	credentials credentials
+	credentials Credentials
 
 	mu   sync.Mutex
 	base string // of the repository; a redirect moves it
 	own  bool   // base is where the credentials belong
 }
 
-func newHTTPTransport(client *http.Client, u *url.URL, c credentials) *httpTransport {
+func newHTTP(client *http.Client, u *url.URL, c Credentials) *httpTransport {
 	return &httpTransport{client: client, credentials: c, base: strings.TrimRight(u.String(), "/"), own: true}
 }
 
-// maxBody bounds advertisements. Packs have their own limits.
-func maxBody(resp *http.Response) int64 {
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), typeResult) {
-		return 0
-	}
-
-	return maxAdvertised
-}
-
-// list implements transport.
-func (t *httpTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
+// List implements Transport.
+func (t *httpTransport) List(ctx context.Context) (*packp.AdvRefs, error) {
 	t.mu.Lock()
 	base, own := t.base, t.own
 	t.mu.Unlock()
@@ -79,13 +70,18 @@ func (t *httpTransport) list(ctx context.Context) (*packp.AdvRefs, error) {
 	return adv, err
 }
 
-// fetch implements transport.
-func (t *httpTransport) fetch(ctx context.Context, request []byte) (io.ReadCloser, error) {
+// Fetch implements Transport.
+func (t *httpTransport) Fetch(ctx context.Context, request *packp.UploadRequest) (io.ReadCloser, error) {
+	raw, err := encode(request)
+	if err != nil {
+		return nil, err
+	}
+
 	t.mu.Lock()
 	base, own := t.base, t.own
 	t.mu.Unlock()
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+packPath, bytes.NewReader(request))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+packPath, bytes.NewReader(raw))
 	if err != nil {
 		return nil, ingest.RedactError(err)
 	}
@@ -104,7 +100,7 @@ func (t *httpTransport) fetch(ctx context.Context, request []byte) (io.ReadClose
 		return nil, errNotGit
 	}
 
-	return &drained{ReadCloser: resp.Body}, nil
+	return openPack(request, &drained{ReadCloser: resp.Body})
 }
 
 func (t *httpTransport) do(req *http.Request, own bool) (*http.Response, error) {
@@ -128,7 +124,7 @@ func (t *httpTransport) do(req *http.Request, own bool) (*http.Response, error) 
 
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, fmt.Errorf("%w: %s", errDenied, ingest.Status(resp))
+		return nil, fmt.Errorf("%w: %s", ErrDenied, ingest.Status(resp))
 	case http.StatusNotFound, http.StatusGone:
 		return nil, fmt.Errorf("%w: %s", errNoRepo, ingest.Status(resp))
 	}
