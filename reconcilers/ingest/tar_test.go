@@ -62,20 +62,28 @@ func sparseGNU(t testing.TB) []byte {
 func sparsePAX(t testing.TB) []byte {
 	t.Helper()
 
-	var records strings.Builder
-	for _, r := range []string{
-		"GNU.sparse.major=1\n", "GNU.sparse.minor=0\n", "GNU.sparse.name=hole\n", "GNU.sparse.realsize=1073741824\n",
-	} {
-		fmt.Fprintf(&records, "%d %s", len(r)+3, r)
-	}
+	records := pax("GNU.sparse.major", "1") + pax("GNU.sparse.minor", "0") + pax("GNU.sparse.name", "hole") +
+		pax("GNU.sparse.realsize", "1073741824")
 
-	header := patched(archive(t, entry{name: "PaxHeaders/hole", content: records.String()}),
+	header := patched(archive(t, entry{name: "PaxHeaders/hole", content: records}),
 		func(h []byte) { h[156] = tar.TypeXHeader })
 
 	data := "1\n0\n4\n" // one piece, of four bytes at the start
 	data += strings.Repeat("\x00", 512-len(data)) + "data"
 
 	return append(header[:1024], archive(t, entry{name: "GNUSparseFile.0/hole", content: data})...)
+}
+
+// pax returns a record of an extended header.
+func pax(key, value string) string {
+	rest := " " + key + "=" + value + "\n"
+
+	size := len(rest)
+	for size != len(rest)+len(fmt.Sprint(size)) {
+		size = len(rest) + len(fmt.Sprint(size))
+	}
+
+	return fmt.Sprint(size) + rest
 }
 
 func TestReadTarForms(t *testing.T) {
@@ -129,6 +137,19 @@ func TestReadTarForms(t *testing.T) {
 			raw: zstandard(t, archive(t, entry{name: "a", content: strings.Repeat("x", 20<<20)}),
 				zstd.WithWindowSize(16<<20), zstd.WithSingleSegment(false)),
 			err: "window size exceeded",
+		},
+		"HugeHeader": {
+			reason: "What describes an entry is bounded as well.",
+			raw: append(patched(archive(t, entry{name: "x", content: strings.Repeat("x", 2<<20)}),
+				func(h []byte) { h[156] = tar.TypeXHeader }), plain...),
+			err: "read archive: archive/tar: header field too long",
+		},
+		"ManyHeaders": {
+			reason: "And so are headers that describe nothing.",
+			raw: bytes.Repeat(patched(archive(t, entry{name: "x", content: pax("comment", strings.Repeat("x", 900<<10))}),
+				func(h []byte) { h[156] = tar.TypeXHeader })[:512+(900<<10)+512], 40),
+			limits: ingest.Limits{Bytes: 1 << 20, Entries: 10},
+			err:    "bytes in all files is exceeded",
 		},
 		"ZstdBroken": {reason: "What is no stream is an error.", raw: []byte("\x28\xb5\x2f\xfd"), err: "read archive"},
 		"Raw": {
