@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
-	"github.com/weir-dev/weir/reconcilers/secrets"
 )
 
 // RepositoriesOptions are the parameters of Repositories. Transports is required.
@@ -53,24 +51,6 @@ type Repositories struct {
 	indexes    flight.Group[digest.Digest, *Index]
 	charts     flight.Group[chartKey, []byte]
 	validators flight.Memo[flight.Fingerprint, validator]
-}
-
-// RepositoryAccess says where a repository is, and how somebody reaches it.
-type RepositoryAccess struct {
-	// URL of the repository: http or https.
-	URL string
-
-	// Username and Password are sent to the server of the URL. They may be empty.
-	Username, Password string
-
-	// PassCredentials sends them also to other servers that the index names.
-	PassCredentials bool
-
-	// TLS of the connections to all servers. Nil means that of the machine.
-	TLS *secrets.TLS
-
-	// Proxy to use. Nil means the one of the machine.
-	Proxy *url.URL
 }
 
 // maxValidators bounds what is remembered of the answers of servers.

@@ -2,7 +2,6 @@ package charts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -174,6 +173,3 @@ func (r *Repositories) do(a RepositoryAccess, req *http.Request, limit int64) (*
 
 	return resp, nil
 }
-
-// errScheme says that a URL is none that can be fetched.
-var errScheme = errors.New("the scheme is neither http nor https")
