@@ -71,7 +71,7 @@ func (r *reconciler) dependency(ctx context.Context, repo *sourcev1.HelmReposito
 
 // fromIndex gets a chart from a repository with an index.
 func (r *reconciler) fromIndex(ctx context.Context, repo *sourcev1.HelmRepository, d charts.Dependency) ([]byte, error) {
-	access, err := charts.AccessTo(ctx, r.Secrets, repo)
+	access, err := charts.ReadAccess(ctx, r.Secrets, repo)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it is the whole story
 	}

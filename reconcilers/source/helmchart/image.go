@@ -40,7 +40,7 @@ type image struct {
 func (r *reconciler) openImage(ctx context.Context, obj *sourcev1.HelmChart, repo *sourcev1.HelmRepository, since time.Time) (origin, error) {
 	repository, err := r.openRegistry(ctx, repo, obj.Spec.Chart)
 	if err != nil {
-		return nil, fmt.Errorf("failed to configure authentication options: %w", err)
+		return nil, err
 	}
 
 	return &image{reconciler: r, obj: obj, repo: repo, repository: repository, since: since}, nil
@@ -67,11 +67,16 @@ func (r *reconciler) openRegistry(ctx context.Context, repo *sourcev1.HelmReposi
 		}
 
 		if a.TLS, err = secrets.ReadTLS(s, false); err != nil {
-			return nil, err //nolint:wrapcheck // it is the whole story
+			return nil, fmt.Errorf("failed to configure authentication options: %w", err)
 		}
 	}
 
-	return r.Registries.Open(ctx, imageName(repo.Spec.URL, name), a) //nolint:wrapcheck // it is the whole story
+	repository, err := r.Registries.Open(ctx, imageName(repo.Spec.URL, name), a)
+	if err != nil {
+		return nil, fmt.Errorf("failed to configure authentication options: %w", err)
+	}
+
+	return repository, nil
 }
 
 // imageName returns the name of the repository of a chart in a registry.

@@ -29,9 +29,9 @@ type indexed struct {
 
 // openIndex finds the credentials for a repository, and its index.
 func (r *reconciler) openIndex(ctx context.Context, obj *sourcev1.HelmChart, repo *sourcev1.HelmRepository, s *scope) (origin, error) {
-	access, err := charts.AccessTo(ctx, r.Secrets, repo)
+	access, err := charts.ReadAccess(ctx, r.Secrets, repo)
 	if err != nil {
-		return nil, fmt.Errorf("failed to configure authentication options: %w", err)
+		return nil, err //nolint:wrapcheck // it is the whole story
 	}
 
 	o := &indexed{

@@ -14,12 +14,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/verify"
 )
 
-// Providers of signatures.
-const (
-	cosign   = "cosign"
-	notation = "notation"
-)
-
 // signed is what is known of the signatures of an image.
 type signed struct {
 	skipped bool // the policy asks for none
@@ -61,6 +55,10 @@ func (r *reconciler) check(ctx context.Context, obj *sourcev1.HelmChart, from or
 		}
 
 		result, err := t.image.Verify(ctx, ref, o.repository.Remote()...)
+		if errors.Is(err, verify.ErrNoSignature) {
+			return fmt.Errorf("no matching signatures were found for '%s'", ref)
+		}
+
 		if err != nil {
 			return err //nolint:wrapcheck // the caller says what was tried
 		}
@@ -88,13 +86,17 @@ func (r *reconciler) trusted(ctx context.Context, obj *sourcev1.HelmChart) (trus
 		if secret, err = secrets.Get(ctx, r.Secrets, obj.Namespace, spec.SecretRef.Name); err != nil {
 			return trust{}, err //nolint:wrapcheck // it is the whole story
 		}
+
+		if len(secret.Data) == 0 {
+			return trust{}, fmt.Errorf("verification secret cannot be empty: '%s/%s'", obj.Namespace, spec.SecretRef.Name)
+		}
 	}
 
 	switch spec.Provider {
-	case cosign, "":
+	case sourcev1.VerifyCosign, "":
 		return r.cosign(spec, secret)
-	case notation:
-		return r.notation(obj, secret)
+	case sourcev1.VerifyNotation:
+		return r.notation(secret)
 	}
 
 	return trust{}, fmt.Errorf("unsupported verification provider '%s'", spec.Provider)
@@ -102,16 +104,12 @@ func (r *reconciler) trusted(ctx context.Context, obj *sourcev1.HelmChart) (trus
 
 // cosign returns the trust in public keys, or without a Secret, in identities.
 func (r *reconciler) cosign(spec *sourcev1.OCIVerification, secret *corev1.Secret) (trust, error) {
-	parts, o := []string{cosign}, verify.CosignOptions{Roots: r.Roots}
+	parts, o := []string{sourcev1.VerifyCosign}, verify.CosignOptions{Roots: r.Roots}
 
-	t := trust{words: cosign + " keyless"}
+	t := trust{words: sourcev1.VerifyCosign + " keyless"}
 
 	if secret != nil {
-		t.words, o.Keys = cosign, secret.Data
-		if o.Keys == nil {
-			o.Keys = map[string][]byte{} // a Secret without keys is not none
-		}
-
+		t.words, o.Keys = sourcev1.VerifyCosign, secret.Data
 		parts = append(parts, "keys", verify.Fingerprint(o.Keys))
 	}
 
@@ -131,12 +129,12 @@ func (r *reconciler) cosign(spec *sourcev1.OCIVerification, secret *corev1.Secre
 }
 
 // notation returns the trust in certificates.
-func (r *reconciler) notation(obj *sourcev1.HelmChart, secret *corev1.Secret) (trust, error) {
+func (r *reconciler) notation(secret *corev1.Secret) (trust, error) {
 	if secret == nil {
-		return trust{}, fmt.Errorf("verification secret cannot be empty: '%s'", obj.Name)
+		return trust{}, errors.New("spec.verify.secretRef is required for notation")
 	}
 
-	t := trust{words: notation, key: flight.FingerprintOf(notation, verify.Fingerprint(secret.Data))}
+	t := trust{words: sourcev1.VerifyNotation, key: flight.FingerprintOf(sourcev1.VerifyNotation, verify.Fingerprint(secret.Data))}
 
 	var err error
 	if t.image, err = verify.NewNotation(verify.NotationOptions{Data: secret.Data, Client: r.Revocation}); err != nil {
