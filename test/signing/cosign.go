@@ -103,7 +103,12 @@ func (c *Cosign) Sign(ctx context.Context, image string, k *Key, l Layout, more 
 
 // Attest says something about an image, given by digest, as a Sigstore bundle. The statement is JSON.
 func (c *Cosign) Attest(ctx context.Context, image string, k *Key, statement string) error {
-	file := filepath.Join(c.dir, "statement.json")
+	dir, err := os.MkdirTemp(c.dir, "statement-")
+	if err != nil {
+		return err
+	}
+
+	file := filepath.Join(dir, "statement.json")
 	if err := os.WriteFile(file, []byte(statement), 0o600); err != nil {
 		return err
 	}
@@ -117,7 +122,12 @@ func (c *Cosign) Attest(ctx context.Context, image string, k *Key, statement str
 func (c *Cosign) SignKeyless(ctx context.Context, image string, s *Sigstore, issuer, subject string, l Layout, timestamp bool,
 	more ...string,
 ) error {
-	files, err := s.keys(c.dir)
+	dir, err := os.MkdirTemp(c.dir, "sigstore-")
+	if err != nil {
+		return err
+	}
+
+	files, err := s.keys(dir)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	ct "github.com/google/certificate-transparency-go"
 	cttls "github.com/google/certificate-transparency-go/tls"
 	"github.com/google/certificate-transparency-go/x509util"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
 )
 
 // newAuthority makes an authority with an intermediate certificate.
@@ -78,7 +79,7 @@ func (s *Sigstore) certify(w http.ResponseWriter, req *http.Request) {
 
 	var public any
 	if err == nil {
-		public, err = x509.ParsePKIXPublicKey(order.PublicKey.Content)
+		public, err = cryptoutils.UnmarshalPEMToPublicKey(order.PublicKey.Content)
 	}
 
 	var issuer, subject string

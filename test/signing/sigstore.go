@@ -81,6 +81,7 @@ func ServeSigstore(ctx context.Context) (*Sigstore, error) {
 	mux.HandleFunc("POST /api/v1/signingCert", s.certify)
 	mux.HandleFunc("POST /api/v1/log/entries", s.enter)
 	mux.HandleFunc("POST "+timestampPath, s.stamp)
+	mux.HandleFunc("POST "+notaryTimestampPath, s.stamp)
 
 	s.URL = "http://" + l.Addr().String()
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
@@ -197,6 +198,9 @@ func (s *Sigstore) TrustedRoot(without ...Part) ([]byte, error) {
 	return r.MarshalJSON()
 }
 
+// TimestampRoot returns the certificate of the timestamp authority's root in PEM.
+func (s *Sigstore) TimestampRoot() []byte { return encode(s.tsa.root) }
+
 // keys writes the public keys that cosign checks the answers of the services with, and returns the settings for that.
 func (s *Sigstore) keys(dir string) ([]string, error) {
 	chain := append(encode(s.ca.intermediate), encode(s.ca.root)...)
@@ -241,7 +245,7 @@ func token(issuer, subject string) string {
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
 
-	return part(map[string]any{"alg": "ES256", "typ": "JWT"}) + "." + part(map[string]any{
+	return part(map[string]any{"alg": "RS256", "typ": "JWT"}) + "." + part(map[string]any{
 		"iss": issuer, "sub": subject, "email": subject, "email_verified": true, "aud": "sigstore",
 		"exp": time.Now().Add(time.Hour).Unix(),
 	}) + "." + base64.RawURLEncoding.EncodeToString([]byte("none"))

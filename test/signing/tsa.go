@@ -13,8 +13,12 @@ import (
 	"github.com/digitorus/timestamp"
 )
 
-// timestampPath is where the timestamp authority is.
-const timestampPath = "/api/v1/timestamp"
+// Where the timestamp authority is: cosign's client wants to hear that something was created, and that of Notation that all is
+// well.
+const (
+	timestampPath       = "/api/v1/timestamp"
+	notaryTimestampPath = "/timestamp"
+)
 
 // newTimestampAuthority makes an authority with a certificate for timestamps.
 func newTimestampAuthority() (*authority, error) {
@@ -61,7 +65,7 @@ func (s *Sigstore) stamp(w http.ResponseWriter, req *http.Request) {
 		t := timestamp.Timestamp{
 			HashAlgorithm: order.HashAlgorithm, HashedMessage: order.HashedMessage, Nonce: order.Nonce, Time: at,
 			Policy: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 2}, AddTSACertificate: order.Certificates,
-			SerialNumber: big.NewInt(s.next()), Accuracy: time.Second,
+			SerialNumber: big.NewInt(s.next()), Accuracy: time.Second, Certificates: []*x509.Certificate{s.tsa.intermediate},
 		}
 		answer, err = t.CreateResponseWithOpts(s.tsa.leaf, s.tsa.key, crypto.SHA256)
 	}
@@ -73,6 +77,10 @@ func (s *Sigstore) stamp(w http.ResponseWriter, req *http.Request) {
 	}
 
 	w.Header().Set("Content-Type", "application/timestamp-reply")
-	w.WriteHeader(http.StatusCreated)
+
+	if req.URL.Path == timestampPath {
+		w.WriteHeader(http.StatusCreated)
+	}
+
 	_, _ = w.Write(answer) //nolint:errcheck // the client notices
 }
