@@ -140,11 +140,10 @@ func (s *Server) RemoveBucket(bucket string) error { return s.backend.ForceDelet
 
 // Put stores an object and returns its etag.
 func (s *Server) Put(bucket, key, content string) (etag string, err error) {
-	sum := md5.Sum([]byte(content)) //nolint:gosec // the etag of S3
+	header := map[string]string{"Last-Modified": time.Now().UTC().Format(http.TimeFormat)}
+	_, err = s.backend.PutObject(bucket, key, header, bytes.NewReader([]byte(content)), int64(len(content)), nil)
 
-	_, err = s.backend.PutObject(bucket, key, map[string]string{}, bytes.NewReader([]byte(content)), int64(len(content)), nil)
-
-	return hex.EncodeToString(sum[:]), err
+	return ETag(content), err
 }
 
 // Delete removes an object.
@@ -250,3 +249,10 @@ func (a *answer) WriteHeader(status int) {
 
 // lifetime of temporary keys.
 const lifetime = time.Hour
+
+// ETag of an object with the content.
+func ETag(content string) string {
+	sum := md5.Sum([]byte(content)) //nolint:gosec // the etag of S3
+
+	return hex.EncodeToString(sum[:])
+}
