@@ -112,8 +112,8 @@ func Status(resp *http.Response) string {
 // Redact returns the URL without what could be a secret: user information, query and fragment.
 func Redact(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return "invalid URL"
+	if err != nil || strings.Contains(u.Opaque, "@") || u.Host == "" && strings.Contains(u.Path, "@") {
+		return "invalid URL" // with user information in the wrong place, say
 	}
 
 	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""

@@ -247,6 +247,12 @@ func TestRedact(t *testing.T) {
 		"https://t0ken@example.com/a":                 "https://example.com/a",
 		"ssh://git@example.com:22/a":                  "ssh://example.com:22/a",
 		"https://exa mple\x7f":                        "invalid URL",
+		"https:///user:secret@example.com/a":          "invalid URL",
+		"https:/user:secret@example.com/a":            "invalid URL",
+		"https:user:secret@example.com/a":             "invalid URL",
+		"user:secret@example.com/a":                   "invalid URL",
+		"https://example.com/@scope/a":                "https://example.com/@scope/a",
+		"file:///a/b":                                 "file:///a/b",
 	}
 
 	for raw, want := range cases {
