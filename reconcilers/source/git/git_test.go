@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,29 @@ type world struct {
 	secrets map[types.NamespacedName]*corev1.Secret
 	remotes git.RemotesOptions
 	limits  ingest.Limits
-	clock   *enginetest.Clock
+	clock   *clock
+}
+
+// clock stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// Now returns the time.
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.now = c.now.Add(d)
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,9 +78,8 @@ func newWorld(t *testing.T) *world {
 
 	w := &world{
 		Repositories: all, root: t.TempDir(), secrets: map[types.NamespacedName]*corev1.Secret{},
-		clock: &enginetest.Clock{},
+		clock: &clock{now: enginetest.Start()},
 	}
-	w.clock.Advance(24 * time.Hour)
 	w.remotes = git.RemotesOptions{Dir: t.TempDir(), Now: w.clock.Now, Transports: &ingest.Transports{}}
 	w.store, err = artifact.NewStore(artifact.StoreOptions{Root: w.root, Address: "source.test", Now: w.clock.Now})
 	check(t, err)
@@ -114,8 +136,50 @@ type bench struct {
 func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
 	t.Helper()
 
+	all := make([]client.Object, 0, len(objects))
+	for _, o := range objects {
+		all = append(all, o)
+	}
+
 	var api client.Client
 
+	b := enginetest.New(t, git.Kind(w.dependencies(func() client.Client { return api })), enginetest.Options{}, all...)
+	api = b.Client
+
+	return bench{
+		run: func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {
+			t.Helper()
+
+			return b.Run(t, obj)
+		},
+		api: b.Client,
+	}
+}
+
+// another returns a process that comes after the one of the bench: it sees what that one wrote, and remembers nothing. Its
+// writes are put back into the cluster.
+func (w *world) another(t *testing.T, b bench) func(*testing.T, *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {
+	t.Helper()
+
+	return func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {
+		t.Helper()
+
+		current := &sourcev1.GitRepository{}
+		check(t, b.api.Get(t.Context(), client.ObjectKeyFromObject(obj), current))
+		current.ResourceVersion = ""
+
+		got := w.bench(t, current).run(t, current)
+
+		check(t, b.api.Get(t.Context(), client.ObjectKeyFromObject(obj), current))
+		current.Status = got.Object.Status
+		check(t, b.api.Status().Update(t.Context(), current))
+
+		return got
+	}
+}
+
+// dependencies returns what the kind needs of the world, with a client of the cluster.
+func (w *world) dependencies(api func() client.Client) git.Deps {
 	d := w.deps
 	d.Store, d.Trees, d.Remotes, d.Limits = w.store, w.trees, git.NewRemotes(w.remotes), w.limits
 	d.Secrets = secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
@@ -128,25 +192,10 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.GitRepository) bench {
 	d.Repositories = git.RepositoriesFunc(func(ctx context.Context, key types.NamespacedName) (*sourcev1.GitRepository, error) {
 		obj := &sourcev1.GitRepository{}
 
-		return obj, api.Get(ctx, key, obj)
+		return obj, api().Get(ctx, key, obj)
 	})
 
-	all := make([]client.Object, 0, len(objects))
-	for _, o := range objects {
-		all = append(all, o)
-	}
-
-	b := enginetest.New(t, git.Kind(d), enginetest.Options{}, all...)
-	api = b.Client
-
-	return bench{
-		run: func(t *testing.T, obj *sourcev1.GitRepository) enginetest.Result[*sourcev1.GitRepository] {
-			t.Helper()
-
-			return b.Run(t, obj)
-		},
-		api: b.Client,
-	}
+	return d
 }
 
 // object returns a GitRepository; change changes its spec.
@@ -284,4 +333,23 @@ func (w *world) entries(t *testing.T, a *meta.Artifact) []string {
 	slices.Sort(names)
 
 	return names
+}
+
+// archived returns the digests of all content that is in the store.
+func (w *world) archived(t *testing.T) []string {
+	t.Helper()
+
+	var found []string
+
+	check(t, filepath.WalkDir(w.root, func(p string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if info, err := e.Info(); err == nil && info.Size() > 0 {
+				found = append(found, p)
+			}
+		}
+
+		return err
+	}))
+
+	return found
 }
