@@ -2,7 +2,6 @@ package generator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -207,35 +206,13 @@ func (r *reconciler) publish(ctx context.Context, live *sourcev1.ExternalArtifac
 		return nil
 	}
 
-	patch, err := statusPatch(live, after)
-	if err == nil {
-		err = r.Client.Status().Patch(ctx, after, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(Controller))
-	}
-
-	if err != nil {
+	// The lock sees to it that this is written to the object that was looked at, and to none that has taken its name.
+	patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(Controller)); err != nil {
 		return fmt.Errorf("failed to patch ExternalArtifact status: %w", err)
 	}
 
 	return nil
-}
-
-// statusPatch returns the patch that makes one status of the other, of this very object and none that has taken its name.
-func statusPatch(before, after *sourcev1.ExternalArtifact) ([]byte, error) {
-	data, err := client.MergeFrom(before).Data(after)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller says what it is for
-	}
-
-	var patch map[string]any
-	if err := json.Unmarshal(data, &patch); err != nil {
-		return nil, err
-	}
-
-	if before.UID != "" {
-		patch["metadata"] = map[string]any{"uid": before.UID}
-	}
-
-	return json.Marshal(patch)
 }
 
 // withdraw deletes an ExternalArtifact, if it is there, and removes its artifacts. Those of others stay.
