@@ -62,7 +62,7 @@ func TestDialerAsks(t *testing.T) {
 func TestProxyIsNotAskedForAnything(t *testing.T) {
 	var asked []string
 
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.Hostname())
 	}))
 	t.Cleanup(proxy.Close)

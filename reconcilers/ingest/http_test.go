@@ -203,7 +203,7 @@ type slowBody struct {
 }
 
 func (b slowBody) Read(p []byte) (int, error) {
-	time.Sleep(59 * time.Second)
+	<-time.After(59 * time.Second) // on the clock of the bubble
 
 	n, err := b.Reader.Read(p[:1])
 	if err == nil {
