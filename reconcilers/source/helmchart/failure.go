@@ -9,6 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/source"
@@ -72,8 +75,10 @@ func transient(err error) bool {
 
 // noArtifact ends a run that cannot go on without an artifact of the source. The watch of the source starts the next one.
 func (r *reconciler) noArtifact(obj *sourcev1.HelmChart) error {
-	return engine.Wait(sourcev1.NoSourceArtifactReason, r.RequeueDependency,
-		fmt.Errorf("no artifact available for %s source '%s'", obj.Spec.SourceRef.Kind, obj.Spec.SourceRef.Name))
+	err := fmt.Errorf("no artifact available for %s source '%s'", obj.Spec.SourceRef.Kind, obj.Spec.SourceRef.Name)
+	engine.Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, err.Error())
+
+	return engine.Wait(sourcev1.NoSourceArtifactReason, r.RequeueDependency, err)
 }
 
 // bounded runs a part of the work that talks to servers, and has to come to an end. Being too late fails with the reason.
