@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,16 +200,17 @@ func readManifest(raw []byte, mediaType string, digest v1.Hash) (*Manifest, erro
 		return nil, fmt.Errorf("%s with the media type %q holds nothing of it", digest, mediaType)
 	}
 
-	return m, checkSizes(m)
+	return m, checkDescriptors(m)
 }
 
-// checkSizes refuses sizes that no content has.
-func checkSizes(m *Manifest) error {
-	for _, all := range [][]v1.Descriptor{{m.Config}, m.Layers, m.children} {
-		for _, d := range all {
-			if d.Size < 0 {
-				return fmt.Errorf("manifest %s: negative size of %s", m.Digest, d.Digest)
-			}
+// checkDescriptors refuses digests and sizes that no content has.
+func checkDescriptors(m *Manifest) error {
+	for _, d := range slices.Concat(m.Layers, m.children) {
+		switch {
+		case d.Digest.Hex == "":
+			return fmt.Errorf("manifest %s: something without a digest", m.Digest)
+		case d.Size < 0:
+			return fmt.Errorf("manifest %s: negative size of %s", m.Digest, d.Digest)
 		}
 	}
 

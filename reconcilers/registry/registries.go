@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -191,13 +192,13 @@ func climbs(part string) bool { return part == "" || part == "." || part == ".."
 
 // session returns the session of all who reach the registry in the same way.
 func (r *Registries) session(registry name.Registry, auth authn.AuthConfig, a Access) (*session, error) {
-	route := ingest.Route{Proxy: a.Proxy, Unverified: a.Insecure && a.TLS == nil}
-	if a.TLS != nil {
-		fingerprint := a.TLS.Fingerprint()
-		route.ID, route.TLS = string(fingerprint[:]), a.TLS.Config
+	base, id, err := r.connection(a, a.TLS)
+	if err != nil {
+		return nil, err
 	}
 
-	base, err := r.options.Transports.To(route)
+	// Where blobs are is up to the registry. Who is there has no business with the certificate that is for the registry.
+	away, _, err := r.connection(a, a.TLS.Authorities())
 	if err != nil {
 		return nil, err
 	}
@@ -208,16 +209,33 @@ func (r *Registries) session(registry name.Registry, auth authn.AuthConfig, a Ac
 	}
 
 	key := flight.FingerprintOf(registry.RegistryStr(), auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken,
-		route.ID, proxy, strconv.FormatBool(a.Insecure))
+		id, proxy, strconv.FormatBool(a.Insecure))
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
 	s, ok := r.sessions.Get(key)
-	if !ok || s.base != base {
-		s = newSession(key, registry, auth, base, r.options.Now)
+	if !ok || s.base != base || s.away != away {
+		s = newSession(key, registry, auth, r.options.Now)
+		s.base, s.away = base, away
 		r.sessions.Put(key, s)
 	}
 
 	return s, nil
+}
+
+// connection returns the transport with the certificates, and what tells it apart.
+func (r *Registries) connection(a Access, certificates *secrets.TLS) (http.RoundTripper, string, error) {
+	route := ingest.Route{Proxy: a.Proxy, Unverified: a.Insecure && a.TLS == nil}
+	if certificates != nil {
+		fingerprint := certificates.Fingerprint()
+		route.ID, route.TLS = string(fingerprint[:]), certificates.Config
+	}
+
+	t, err := r.options.Transports.To(route)
+	if err != nil {
+		return nil, "", err //nolint:wrapcheck // the caller of Open does
+	}
+
+	return t, route.ID, nil
 }

@@ -22,7 +22,8 @@ type session struct {
 	key      flight.Fingerprint
 	registry name.Registry
 	auth     authn.AuthConfig
-	base     http.RoundTripper
+	base     http.RoundTripper // to the registry, and to its token server
+	away     http.RoundTripper // to all others
 	now      func() time.Time
 
 	schemes   flight.Group[struct{}, string]
@@ -38,11 +39,9 @@ type session struct {
 // maxTokens bounds the tokens that are kept: one per repository.
 const maxTokens = 2048
 
-func newSession(key flight.Fingerprint, registry name.Registry, auth authn.AuthConfig, base http.RoundTripper,
-	now func() time.Time,
-) *session {
+func newSession(key flight.Fingerprint, registry name.Registry, auth authn.AuthConfig, now func() time.Time) *session {
 	return &session{
-		key: key, registry: registry, auth: auth, base: base, now: now,
+		key: key, registry: registry, auth: auth, now: now,
 		schemes:   flight.Group[struct{}, string]{Now: now},
 		exchanges: flight.Group[exchange, token]{Now: now},
 		tokens:    flight.Memo[string, token]{Size: maxTokens},

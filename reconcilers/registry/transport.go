@@ -18,7 +18,7 @@ type transport struct {
 func (t *transport) RoundTrip(in *http.Request) (*http.Response, error) {
 	s := t.session
 	if !sameHost(in.URL.Host, s.registry.RegistryStr()) {
-		return s.base.RoundTrip(in)
+		return s.away.RoundTrip(in)
 	}
 
 	if err := s.open(); err != nil {

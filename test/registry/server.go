@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/weir-dev/weir/test/authority"
 )
 
 // Options say how a registry is served.
@@ -56,7 +59,7 @@ type Server struct {
 	CA []byte
 
 	options   Options
-	authority *authority
+	authority *authority.Authority
 	backend   http.Handler
 	server    *http.Server
 	ended     chan struct{}
@@ -97,7 +100,7 @@ func Serve(ctx context.Context, o Options) (*Server, error) {
 	serve := s.server.Serve
 
 	if o.TLS {
-		if err := s.secure(); err != nil {
+		if err := s.secure(l); err != nil {
 			_ = l.Close()
 
 			return nil, err
@@ -121,6 +124,32 @@ func (s *Server) Close() {
 		_ = s.server.Close()
 		<-s.ended
 	})
+}
+
+// secure gives the server a certificate.
+func (s *Server) secure(l net.Listener) error {
+	host, _, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return fmt.Errorf("split address: %w", err)
+	}
+
+	if s.authority, err = authority.New(); err != nil {
+		return err
+	}
+
+	s.CA = s.authority.PEM()
+	s.server.TLSConfig, err = s.authority.ServerConfig(host, s.options.ClientAuth)
+
+	return err
+}
+
+// ClientCertificate makes a certificate and key, as PEM, that a server with ClientAuth takes.
+func (s *Server) ClientCertificate() (cert, key []byte, err error) {
+	if s.authority == nil {
+		return nil, nil, errors.New("the server has no TLS")
+	}
+
+	return s.authority.Issue("client")
 }
 
 // Counts returns the requests so far.
