@@ -29,6 +29,12 @@ type Options struct {
 	// LDAP are the passwords by their user names, for which the server gives temporary keys.
 	LDAP map[string]string
 
+	// Domains under which every bucket has a host of its own, such as s3.example.com.
+	Domains []string
+
+	// Issued are the keys that are taken in place of Keys, such as those of a security token service. Nil means none.
+	Issued *Keys
+
 	// TLS serves HTTPS with a certificate that an own authority signed: see Server.CA.
 	TLS bool
 
@@ -69,7 +75,7 @@ type Server struct {
 	s3        http.Handler
 	keys      *Keys
 	server    *http.Server
-	authority *authority
+	authority *Authority
 	before    atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 
 	mu       sync.Mutex
@@ -78,8 +84,12 @@ type Server struct {
 
 // New returns a server that is not listening yet.
 func New(o Options) *Server {
-	s := &Server{options: o, backend: s3mem.New(), keys: NewKeys(o.Keys)}
-	s.s3 = gofakes3.New(s.backend, gofakes3.WithoutVersioning()).Server()
+	s := &Server{options: o, backend: s3mem.New(), keys: o.Issued}
+	if s.keys == nil {
+		s.keys = NewKeys(o.Keys)
+	}
+
+	s.s3 = gofakes3.New(s.backend, gofakes3.WithoutVersioning(), gofakes3.WithHostBucketBase(o.Domains...)).Server()
 
 	return s
 }
@@ -204,7 +214,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) string {
 		return ""
 	}
 
-	if s.options.Keys == nil && s.options.LDAP == nil && r.Header.Get("Authorization") == "" {
+	if s.options.Keys == nil && s.options.LDAP == nil && s.options.Issued == nil && r.Header.Get("Authorization") == "" {
 		s.s3.ServeHTTP(w, r)
 
 		return ""

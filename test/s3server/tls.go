@@ -15,13 +15,17 @@ import (
 	"time"
 )
 
-// authority signs the certificates of one server and of its clients.
-type authority struct {
+// Authority signs the certificates of servers and of their clients.
+type Authority struct {
+	// PEM is its certificate.
+	PEM []byte
+
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority() (*authority, error) {
+// NewAuthority returns an authority with a new key.
+func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make key of authority: %w", err)
@@ -41,11 +45,13 @@ func newAuthority() (*authority, error) {
 		return nil, fmt.Errorf("parse certificate of authority: %w", err)
 	}
 
-	return &authority{cert: cert, key: key}, nil
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+
+	return &Authority{PEM: encoded, cert: cert, key: key}, nil
 }
 
-// issue makes a certificate for a server at the address, and for clients, as PEM.
-func (a *authority) issue(host string) (cert, key []byte, err error) {
+// Issue makes a certificate for a server at the address or name, and for clients, as PEM.
+func (a *Authority) Issue(host string) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make key: %w", err)
@@ -86,7 +92,7 @@ func certificate(name string) *x509.Certificate {
 
 // secure gives the server a certificate.
 func (s *Server) secure() error {
-	a, err := newAuthority()
+	a, err := NewAuthority()
 	if err != nil {
 		return err
 	}
@@ -96,7 +102,7 @@ func (s *Server) secure() error {
 		return fmt.Errorf("split address: %w", err)
 	}
 
-	cert, key, err := a.issue(host)
+	cert, key, err := a.Issue(host)
 	if err != nil {
 		return err
 	}
@@ -106,8 +112,7 @@ func (s *Server) secure() error {
 		return fmt.Errorf("load certificate: %w", err)
 	}
 
-	s.authority = a
-	s.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	s.authority, s.CA = a, a.PEM
 	s.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 
 	if s.options.ClientAuth {
@@ -125,5 +130,5 @@ func (s *Server) ClientCertificate() (cert, key []byte, err error) {
 		return nil, nil, errors.New("the server has no TLS")
 	}
 
-	return s.authority.issue("client")
+	return s.authority.Issue("client")
 }
