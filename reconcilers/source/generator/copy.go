@@ -108,11 +108,13 @@ func last(elements []string) []string { return elements[max(len(elements)-1, 0):
 // matching copies what matches a pattern, with the path that it has below the part that is no pattern.
 func (j *job) matching(ctx context.Context) error {
 	info, err := lstat(j.root, j.from)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("source '%s': %w", join(j.from), err)
-	}
 
-	if err != nil || !info.IsDir() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("source '%s': %w", join(j.from), err)
+	case !info.IsDir():
 		return nil
 	}
 

@@ -1,6 +1,7 @@
 package generator_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -135,9 +136,7 @@ func TestDiscoveryRefused(t *testing.T) {
 			}
 
 			files := monorepo()
-			for n, content := range tc.files {
-				files[n] = content
-			}
+			maps.Copy(files, tc.files)
 
 			w.push(t, "repo", "main@sha1:2", files)
 

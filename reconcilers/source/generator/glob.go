@@ -201,31 +201,20 @@ func expandBraces(text string) ([]string, error) {
 
 // firstBraces finds the first group in braces: where it begins, what it holds, and where the text goes on after it.
 func firstBraces(text string) (open int, choices []string, end int, err error) {
-	open = -1
 	depth, from := 0, 0
 
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '[':
-			if n := strings.IndexByte(text[i:], ']'); n > 0 {
-				i += n
-			}
-		case '{':
+	for i := nextSpecial(text, 0); i < len(text); i = nextSpecial(text, i+1) {
+		switch c := text[i]; {
+		case c == '{':
 			if depth++; depth == 1 {
 				open, from = i, i+1
 			}
-		case ',':
-			if depth == 1 {
-				choices, from = append(choices, text[from:i]), i+1
-			}
-		case '}':
-			if depth--; depth < 0 {
-				return -1, nil, 0, errBraces
-			}
-
-			if depth == 0 {
+		case c == ',' && depth == 1:
+			choices, from = append(choices, text[from:i]), i+1
+		case c == '}' && depth == 0:
+			return -1, nil, 0, errBraces
+		case c == '}':
+			if depth--; depth == 0 {
 				return open, append(choices, text[from:i]), i + 1, nil
 			}
 		}
@@ -236,4 +225,20 @@ func firstBraces(text string) (open int, choices []string, end int, err error) {
 	}
 
 	return -1, nil, 0, nil
+}
+
+// nextSpecial returns where the next brace or comma is that is neither escaped nor in a class, or the length of the text.
+func nextSpecial(text string, from int) int {
+	for i := from; i < len(text); i++ {
+		switch text[i] {
+		case '{', '}', ',':
+			return i
+		case '\\':
+			i++
+		case '[':
+			i += max(strings.IndexByte(text[i:], ']'), 0)
+		}
+	}
+
+	return len(text)
 }

@@ -146,8 +146,8 @@ func SourceKey(obj *v1beta1.ArtifactGenerator, s v1beta1.SourceReference) types.
 	return types.NamespacedName{Namespace: cmp.Or(s.Namespace, obj.Namespace), Name: s.Name}
 }
 
-// GeneratorKey returns the generator that an ExternalArtifact names as its source, if it names one.
-func GeneratorKey(ea *sourcev1.ExternalArtifact) (types.NamespacedName, bool) {
+// MakerKey returns the generator that an ExternalArtifact names as its source, if it names one.
+func MakerKey(ea *sourcev1.ExternalArtifact) (types.NamespacedName, bool) {
 	ref := ea.Spec.SourceRef
 	if ref == nil || ref.Kind != v1beta1.ArtifactGeneratorKind || groupOf(ref.APIVersion) != v1beta1.Group {
 		return types.NamespacedName{}, false

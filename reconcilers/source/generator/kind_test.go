@@ -782,7 +782,7 @@ func TestKeys(t *testing.T) {
 		ea := &sourcev1.ExternalArtifact{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}
 		ea.Spec.SourceRef = tc.ref
 
-		key, ok := generator.GeneratorKey(ea)
+		key, ok := generator.MakerKey(ea)
 		if ok != (tc.want != "") || ok && key.String() != tc.want {
 			t.Errorf("%s: %s", name, key)
 		}

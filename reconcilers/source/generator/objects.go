@@ -77,7 +77,7 @@ func owns(obj *v1beta1.ArtifactGenerator, ea *sourcev1.ExternalArtifact) bool {
 		return true
 	}
 
-	key, ok := GeneratorKey(ea)
+	key, ok := MakerKey(ea)
 
 	return ok && key == client.ObjectKeyFromObject(obj) && (label != "" || listed(obj, ea.Name) != nil)
 }
@@ -96,7 +96,7 @@ func listed(obj *v1beta1.ArtifactGenerator, name string) *v1beta1.ExternalArtifa
 // foreign says who owns an ExternalArtifact that is not the generator's.
 func foreign(ea *sourcev1.ExternalArtifact) error {
 	name := client.ObjectKeyFromObject(ea)
-	if key, ok := GeneratorKey(ea); ok {
+	if key, ok := MakerKey(ea); ok {
 		return fmt.Errorf("ExternalArtifact '%s' belongs to ArtifactGenerator '%s'", name, key)
 	}
 

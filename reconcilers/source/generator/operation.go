@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/weir-dev/weir/api/sourceextensions/v1beta1"
@@ -94,10 +95,8 @@ func cleanPath(p string) ([]string, error) {
 	}
 
 	elements := split(p)
-	for _, e := range elements {
-		if e == ".." {
-			return nil, errors.New("it leads out of the tree")
-		}
+	if slices.Contains(elements, "..") {
+		return nil, errors.New("it leads out of the tree")
 	}
 
 	return elements, nil

@@ -78,40 +78,55 @@ func parsePathPattern(text string) (*pathPattern, error) {
 
 // parseElement reads one element.
 func parseElement(text string) (patternElement, error) {
+	var expression strings.Builder
+
 	e := patternElement{literal: text}
-	expression := "^"
 
 	for rest := text; rest != ""; {
-		i := strings.IndexAny(rest, "{}")
-		if i < 0 {
-			expression += regexp.QuoteMeta(rest)
-
-			break
+		before, name, after, err := nextVariable(rest)
+		if err != nil {
+			return e, err
 		}
 
-		end := strings.IndexByte(rest, '}')
-		if rest[i] == '}' || end < 0 {
-			return e, errors.New("braces are not balanced")
+		expression.WriteString(regexp.QuoteMeta(before))
+
+		if name != "" {
+			expression.WriteString("([^/]+)")
+
+			e.captures = append(e.captures, name)
 		}
 
-		name := rest[i+1 : end]
-		if !isVariable(name) {
-			return e, fmt.Errorf("capture variable %q has to be letters, digits and underscores, and to begin with none of the digits", name)
-		}
-
-		expression += regexp.QuoteMeta(rest[:i]) + "([^/]+)"
-		e.captures = append(e.captures, name)
-		rest = rest[end+1:]
+		rest = after
 	}
 
 	if e.captures == nil {
 		return e, nil
 	}
 
-	match, err := regexp.Compile(expression + "$")
+	match, err := regexp.Compile("^" + expression.String() + "$")
 	e.match = match
 
 	return e, err //nolint:wrapcheck // all that is not ours in it is quoted
+}
+
+// nextVariable returns the name of the first variable of a text, and what is before and after it. Without one, all is before.
+func nextVariable(text string) (before, name, after string, err error) {
+	i := strings.IndexAny(text, "{}")
+	if i < 0 {
+		return text, "", "", nil
+	}
+
+	name, after, ok := strings.Cut(text[i+1:], "}")
+	if text[i] == '}' || !ok {
+		return "", "", "", errors.New("braces are not balanced")
+	}
+
+	if !isVariable(name) {
+		return "", "", "", fmt.Errorf(
+			"capture variable %q has to be made of letters, digits and underscores, and not to begin with a digit", name)
+	}
+
+	return text[:i], name, after, nil
 }
 
 // isVariable tells whether a text can name a variable.
@@ -199,11 +214,13 @@ const maxFindings = 2000
 func (e *patternElement) candidates(root *os.Root, dir []string) ([]string, error) {
 	if e.match == nil {
 		info, err := lstat(root, slices.Concat(dir, []string{e.literal}))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errLink) {
-			return nil, fmt.Errorf("stat directory: %w", err)
-		}
 
-		if err != nil || !info.IsDir() {
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errLink):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("stat directory: %w", err)
+		case !info.IsDir():
 			return nil, nil
 		}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -168,12 +169,8 @@ func TestServer(t *testing.T) {
 
 	reserved := map[string]string{"app.kubernetes.io/managed-by": "source-watcher", "source.extensions.fluxcd.io/generator": string(obj.UID)}
 	with := func(more map[string]string) map[string]string {
-		all := map[string]string{}
-		for _, table := range []map[string]string{reserved, more} {
-			for k, v := range table {
-				all[k] = v
-			}
-		}
+		all := maps.Clone(reserved)
+		maps.Copy(all, more)
 
 		return all
 	}

@@ -179,7 +179,7 @@ func (r *reconciler) maker(ctx context.Context, key types.NamespacedName) (types
 		return types.NamespacedName{}, nil
 	}
 
-	maker, _ := GeneratorKey(ea)
+	maker, _ := MakerKey(ea)
 
 	return maker, nil
 }
