@@ -48,7 +48,13 @@ func (s *Store) audit(p string, l link) bool {
 		s.troubled(p)
 
 		return false
-	case s.trusted(info) == l.digest, !l.verified: // what was only found is read when somebody wants it
+	case s.trusted(info) == l.digest:
+		if l.trouble {
+			s.settled(p)
+		}
+
+		return false
+	case !l.verified: // what was only found is read when somebody wants it
 		return false
 	}
 
@@ -149,6 +155,17 @@ func (s *Store) troubled(p string) {
 	l.trouble = true
 	s.links[p] = l
 	s.tell([]Owner{ownerOf(p)})
+}
+
+// settled says that the trouble with a path is over.
+func (s *Store) settled(p string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if l, ok := s.links[p]; ok {
+		l.trouble = false
+		s.links[p] = l
+	}
 }
 
 // forget drops a path that was lost, and returns its owner. The caller holds the write lock.

@@ -323,6 +323,15 @@ func TestTrouble(t *testing.T) {
 		if status, body, _ := get(t, s, a.Path); status != http.StatusOK || body != "content" {
 			t.Errorf("got %d, %q", status, body)
 		}
+
+		// New trouble is told again.
+		s.Audit(t.Context())
+		check(t, errors.Join(os.Rename(dir, dir+"-away"), os.WriteFile(dir, nil, 0o600)))
+		s.Audit(t.Context())
+
+		if diff := cmp.Diff([]string{owner + "one"}, losses.take()); diff != "" {
+			t.Errorf("told: -want +got:\n%s", diff)
+		}
 	})
 }
 

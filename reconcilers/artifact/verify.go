@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -42,10 +43,15 @@ func (s *Store) Verify(a *meta.Artifact) error {
 
 // confirm remembers a path that an earlier process has written.
 func (s *Store) confirm(at Location, found link) {
+	if have, ok := s.known(at.Path()); ok && have.verified && have.digest == found.digest {
+		return
+	}
+
 	s.write.Lock()
 	defer s.write.Unlock()
 
-	if have, ok := s.known(at.Path()); ok && have.verified && have.digest == found.digest {
+	// It may have been removed, or stored anew, in between.
+	if info, err := os.Lstat(s.file(at.Path())); err != nil || s.trusted(info) != found.digest {
 		return
 	}
 
