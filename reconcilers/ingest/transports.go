@@ -67,6 +67,7 @@ func (t *Transports) To(r Route) (*http.Transport, error) {
 			o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 
+		o.TLS = o.TLS.Clone() // it may be that of others too
 		o.TLS.InsecureSkipVerify = true
 	}
 

@@ -13,10 +13,11 @@ import (
 func TestTransports(t *testing.T) {
 	proxy := &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("u", "p")}
 	made := 0
+	theirs := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "theirs"}
 	config := func() (*tls.Config, error) {
 		made++
 
-		return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "theirs"}, nil
+		return theirs, nil
 	}
 
 	pool := &ingest.Transports{}
