@@ -285,21 +285,6 @@ func (c *Credentials) AzureManaged(ctx context.Context, r Request, id string, sc
 	return token.(*azure.Token).AccessToken, nil //nolint:forcetypeassert // nothing else has this key
 }
 
-// AzureCredential returns what Azure does, as a credential that the libraries of Azure ask whenever they need a token.
-func (c *Credentials) AzureCredential(r Request) azcore.TokenCredential {
-	return azureCredential{c: c, r: r}
-}
-
-type azureCredential struct {
-	c *Credentials
-	r Request
-}
-
-// GetToken implements azcore.TokenCredential.
-func (a azureCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return a.c.Azure(ctx, a.r, o.Scopes...)
-}
-
 // GCP returns an access token of Google Cloud. The provider of the request has to be GCP.
 func (c *Credentials) GCP(ctx context.Context, r Request) (*oauth2.Token, error) {
 	token, err := c.access(ctx, r, GCP)

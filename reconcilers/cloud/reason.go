@@ -38,11 +38,12 @@ func Reason(err error) error {
 		return words(e.ErrorCode, cmp.Or(e.ErrorDescription, statusOf(e.Response)))
 	}
 
-	if short := ingest.RedactError(err); len(short.Error()) > maxReason {
-		return errors.New(cut(short.Error()))
+	short := ingest.RedactError(err)
+	if text := cut(short.Error()); text != short.Error() {
+		return errors.New(text)
 	}
 
-	return ingest.RedactError(err)
+	return short
 }
 
 // entra reads what Entra ID says about a failure. The library has read it before and keeps it.

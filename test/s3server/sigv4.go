@@ -1,11 +1,13 @@
 package s3server
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -136,9 +138,24 @@ func canonical(r *http.Request, headers []string) string {
 		lines = append(lines, name+":"+strings.Join(strings.Fields(value), " "))
 	}
 
-	payload := r.Header.Get("X-Amz-Content-Sha256")
+	return strings.Join(append(lines, "", strings.Join(headers, ";"), payload(r)), "\n")
+}
 
-	return strings.Join(append(lines, "", strings.Join(headers, ";"), payload), "\n")
+// payload returns the hash of the body: S3 wants it in a header, other services do not.
+func payload(r *http.Request) string {
+	if sum := r.Header.Get("X-Amz-Content-Sha256"); sum != "" || r.Body == nil {
+		return sum
+	}
+
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return ""
+	}
+
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	sum := sha256.Sum256(body)
+
+	return hex.EncodeToString(sum[:])
 }
 
 func path(u *url.URL) string {
