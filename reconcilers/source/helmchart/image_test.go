@@ -103,7 +103,9 @@ func TestImageFailures(t *testing.T) {
 	}{
 		"NoVersion": {
 			reason: "A range without a version.",
-			make:   func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) { obj.Spec.Version = "9.x" },
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version = "9.x"
+			},
 			want: outcome{
 				condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true,
 				message: "invalid chart reference: failed to get chart version for remote reference: no 'podinfo' chart with version matching '9.x' found",
@@ -111,12 +113,16 @@ func TestImageFailures(t *testing.T) {
 		},
 		"BadRange": {
 			reason: "What is no range.",
-			make:   func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) { obj.Spec.Version = "nine" },
-			want:   outcome{condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true, message: "invalid chart reference: "},
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version = "nine"
+			},
+			want: outcome{condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true, message: "invalid chart reference: "},
 		},
 		"NoTag": {
 			reason: "A version without a tag may be pushed any time.",
-			make:   func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) { obj.Spec.Version = "9.9.9" },
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version = "9.9.9"
+			},
 			want: outcome{
 				condition: meta.BuildFailedCondition, reason: "ChartPullError",
 				message: "chart pull error: failed to download chart for remote reference: failed to get 'oci://",

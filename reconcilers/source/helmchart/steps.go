@@ -171,6 +171,10 @@ func (r *reconciler) store(ctx context.Context, obj *sourcev1.HelmChart, s *scop
 		return fmt.Errorf("failed to store artifact: %w", err)
 	}
 
+	if old := obj.Status.Artifact; old.HasDigest(a.Digest) && old.HasRevision(a.Revision) && old.Path == a.Path {
+		a = old // it is no news to anybody
+	}
+
 	if err := r.alias(obj, file); err != nil {
 		return err
 	}
