@@ -156,8 +156,7 @@ func (in *input) read(b *builder) (*Index, *repo.IndexFile, error) {
 		return nil, nil, err
 	}
 
-	in.stop = 0
-	if _, e := io.Copy(io.Discard, in); e != nil {
+	if e := in.rest(); e != nil {
 		return nil, nil, e
 	}
 
@@ -166,6 +165,27 @@ func (in *input) read(b *builder) (*Index, *repo.IndexFile, error) {
 	}
 
 	return in.readWhole(b)
+}
+
+// rest reads the file to its end, as long as it can be kept.
+func (in *input) rest() error {
+	in.stop = 0
+
+	for in.whole != nil {
+		if _, err := io.CopyN(io.Discard, in, maxRead); err != nil {
+			return ignoreEnd(err)
+		}
+	}
+
+	return nil
+}
+
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+
+	return err
 }
 
 // final tells whether the error of the source is more than its end.
