@@ -18,12 +18,16 @@ import (
 // validate refuses a URL that names no repository.
 func (r *reconciler) validate(_ context.Context, obj *sourcev1.OCIRepository, s *scope) error {
 	var err error
-	if s.name, err = parseURL(obj.Spec.URL); err != nil {
-		return engine.Stall(sourcev1.URLInvalidReason,
-			fmt.Errorf("URL validation failed for '%s': %w", ingest.Redact(obj.Spec.URL), err))
+	if s.name, err = parseURL(obj.Spec.URL); err == nil {
+		return nil
 	}
 
-	return nil
+	shown := obj.Spec.URL
+	if strings.ContainsAny(shown, "@?#") { // there may be a secret in it
+		shown = ingest.Redact(shown)
+	}
+
+	return engine.Stall(sourcev1.URLInvalidReason, fmt.Errorf("URL validation failed for '%s': %w", shown, err))
 }
 
 var errFormat = errors.New("URL must be in format 'oci://<domain>/<org>/<repo>'")
