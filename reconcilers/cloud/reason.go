@@ -1,7 +1,7 @@
 package cloud
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -27,7 +27,7 @@ func Reason(err error) error {
 	}
 
 	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok && e.RawResponse != nil {
-		return entra(e.RawResponse.Body, err)
+		return oauth(e.RawResponse.Body, e.RawResponse)
 	}
 
 	if e, ok := errors.AsType[*azcore.ResponseError](err); ok {
@@ -35,7 +35,7 @@ func Reason(err error) error {
 	}
 
 	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return words(e.ErrorCode, cmp.Or(e.ErrorDescription, statusOf(e.Response)))
+		return oauth(bytes.NewReader(e.Body), e.Response)
 	}
 
 	short := ingest.RedactError(err)
@@ -46,15 +46,15 @@ func Reason(err error) error {
 	return short
 }
 
-// entra reads what Entra ID says about a failure. The library has read it before and keeps it.
-func entra(body io.Reader, err error) error {
+// oauth reads what an OAuth server says about a failure.
+func oauth(body io.Reader, resp *http.Response) error {
 	var answer struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}
 
 	if e := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&answer); e != nil || answer.Error == "" {
-		return errors.New(cut(err.Error()))
+		return words("", statusOf(resp))
 	}
 
 	// What follows are the numbers and the time of the request.

@@ -1,6 +1,10 @@
 package cloud
 
 import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"time"
@@ -64,7 +68,7 @@ func (c *Cloud) entraToken(w http.ResponseWriter, r *http.Request, tenant string
 
 	switch assertion := r.PostForm.Get("client_assertion"); {
 	case assertion != "":
-		if account := c.account(assertion, audienceAzure); account == "" || c.Roles[id] != account {
+		if account := c.account(assertion, audienceAzure); !c.certified(assertion) && (account == "" || c.Roles[id] != account) {
 			refuse("invalid_client", "AADSTS700213: No matching federated identity record found.")
 
 			return
@@ -79,6 +83,26 @@ func (c *Cloud) entraToken(w http.ResponseWriter, r *http.Request, tenant string
 	answer(w, http.StatusOK, map[string]any{
 		"token_type": "Bearer", "expires_in": int(c.lifetime().Seconds()), "access_token": c.issue(scope),
 	})
+}
+
+// certified tells whether the assertion is signed with the key of a certificate, by RS256 or PS256.
+func (c *Cloud) certified(assertion string) bool {
+	text, last, _ := cutLast(assertion, ".")
+	hash := sha256.Sum256([]byte(text))
+
+	signature, err := base64.RawURLEncoding.DecodeString(last)
+	if err != nil {
+		return false
+	}
+
+	for _, key := range c.Certificates {
+		if rsa.VerifyPKCS1v15(key, crypto.SHA256, hash[:], signature) == nil ||
+			rsa.VerifyPSS(key, crypto.SHA256, hash[:], signature, nil) == nil {
+			return true
+		}
+	}
+
+	return false
 }
 
 // serveACR exchanges a token of Entra ID for one of a registry.

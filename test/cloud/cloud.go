@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -29,6 +30,9 @@ type Cloud struct {
 
 	// Secrets of service principals of Azure, by <tenant>/<client ID>.
 	Secrets map[string]string
+
+	// Certificates are the keys by which every service principal of Azure may sign.
+	Certificates []*rsa.PublicKey
 
 	// ServiceKeys are the public keys of service accounts of Google Cloud, by their mail address.
 	ServiceKeys map[string]ServiceKey

@@ -30,6 +30,7 @@ type Internet struct {
 	tunnels  tunnels
 
 	mu       sync.Mutex
+	before   func(http.ResponseWriter, *http.Request) bool
 	hosts    map[string]http.Handler
 	certs    map[string]*tls.Certificate
 	requests []Request
@@ -75,6 +76,14 @@ func (i *Internet) Handle(host string, h http.Handler) {
 	i.hosts[host] = h
 }
 
+// Before calls a function with every request to a host first, which tells whether it has answered. Nil means none.
+func (i *Internet) Before(f func(http.ResponseWriter, *http.Request) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+
+	i.before = f
+}
+
 // Requests returns what the hosts got since the last call.
 func (i *Internet) Requests() []Request {
 	i.mu.Lock()
@@ -101,8 +110,12 @@ func (i *Internet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	i.mu.Lock()
 	i.requests = append(i.requests, Request{Host: host, Method: r.Method, Path: r.URL.Path})
-	h := i.handler(host)
+	h, before := i.handler(host), i.before
 	i.mu.Unlock()
+
+	if before != nil && before(w, r) {
+		return
+	}
 
 	if h == nil {
 		http.Error(w, "no such host", http.StatusBadGateway)

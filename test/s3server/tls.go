@@ -1,6 +1,7 @@
 package s3server
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -57,6 +58,11 @@ func (a *Authority) Issue(host string) (cert, key []byte, err error) {
 		return nil, nil, fmt.Errorf("make key: %w", err)
 	}
 
+	return a.IssueFor(host, private)
+}
+
+// IssueFor makes a certificate for the key.
+func (a *Authority) IssueFor(host string, private crypto.Signer) (cert, key []byte, err error) {
 	template := certificate(host)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}

@@ -93,8 +93,10 @@ func revisionOf(objects map[string]string) string {
 		text += fmt.Sprintf("%s %s\n", key, s3server.ETag(objects[key]))
 	}
 
-	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	return sum(text)
 }
+
+func sum(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
 // bench runs Buckets, all in one process.
 type bench struct {

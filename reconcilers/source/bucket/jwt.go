@@ -1,16 +1,14 @@
 package bucket
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/jwt"
 
-	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/cloud"
 )
 
 // jwtKey is the key of a service account of Google Cloud.
@@ -26,18 +24,8 @@ func (k *jwtKey) token(ctx context.Context) (*oauth2.Token, error) {
 	client.Transport = within{RoundTripper: client.Transport, ctx: ctx}
 
 	token, err := k.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, &client)).Token()
-	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		status := ""
-		if e.Response != nil {
-			status = ingest.Status(e.Response)
-		}
-
-		return nil, fmt.Errorf("get token for the key of the service account: %s",
-			cut(cmp.Or(e.ErrorCode+" "+e.ErrorDescription, status)))
-	}
-
 	if err != nil {
-		return nil, fmt.Errorf("get token for the key of the service account: %w", ingest.RedactError(err))
+		return nil, fmt.Errorf("get token for the key of the service account: %w", cloud.Reason(err))
 	}
 
 	return token, nil
