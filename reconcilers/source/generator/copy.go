@@ -129,11 +129,15 @@ func (j *job) matching(ctx context.Context) error {
 // descend looks for matches in a directory.
 func (j *job) descend(ctx context.Context, dir []string, f front) error {
 	entries, err := children(j.root, join(dir))
-	if err = errors.Join(err, ctx.Err()); err != nil {
+	if err != nil {
 		return err
 	}
 
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+
 		next := j.glob.step(f, e.Name())
 		if err := j.visit(ctx, slices.Concat(dir, []string{e.Name()}), e, next); err != nil {
 			return err
@@ -175,15 +179,19 @@ func (j *job) visit(ctx context.Context, at []string, e fs.DirEntry, f front) er
 // below copies what is in a directory that is, or is in, one that is copied as a whole: that one's path has so many elements.
 func (j *job) below(ctx context.Context, from, to []string, whole int) error {
 	entries, err := children(j.root, join(from))
-	if err = errors.Join(err, ctx.Err()); err != nil {
-		return err
+	if err == nil {
+		err = j.tree.dir(join(to))
 	}
 
-	if err := j.tree.dir(join(to)); err != nil {
+	if err != nil {
 		return err
 	}
 
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+
 		at, into := slices.Concat(from, []string{e.Name()}), slices.Concat(to, []string{e.Name()})
 
 		switch {

@@ -10,8 +10,8 @@ import (
 // Limits of one pattern. Patterns come from users and are matched against each path of a tree.
 const (
 	maxElements     = 63 // as many as a set of positions holds
-	maxAlternatives = 256
-	maxCommas       = 20
+	maxAlternatives = 64
+	maxChoices      = 20 // commas, and groups in braces
 )
 
 // glob is a pattern of paths: * and ? match within an element, ** any number of elements, [..] one character, and {a,b} either
@@ -31,8 +31,10 @@ type front []uint64
 func parseGlob(text string) (glob, error) {
 	g := glob{text: text}
 
-	if strings.Count(text, ",") > maxCommas {
-		return g, fmt.Errorf("pattern %q has more than %d commas", text, maxCommas)
+	for _, c := range []string{",", "{"} {
+		if strings.Count(text, c) > maxChoices {
+			return g, fmt.Errorf("pattern %q has more than %d of %q", text, maxChoices, c)
+		}
 	}
 
 	plain, err := expandBraces(text)
