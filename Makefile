@@ -62,7 +62,8 @@ e2e: ## Run the end-to-end tests only: on a real node where one can run, and wit
 fuzz: ## Run every fuzz test for FUZZTIME (default 30s) each
 	@git grep -E '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | sed -E 's/^(.*)\/[^/]*:func (Fuzz[A-Za-z0-9_]*).*/\1 \2/' | \
 		while read -r folder name; do \
-			echo "$$folder $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(or $(FUZZTIME),30s)" "./$$folder" </dev/null; \
+			echo "$$folder $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(or $(FUZZTIME),30s)" -fuzzminimizetime 2s "./$$folder" </dev/null || exit 1; \
 		done
 
 .PHONY: bench

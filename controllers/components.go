@@ -19,6 +19,9 @@ type Component struct {
 	// Kinds are those that the component reconciles, and that a label selector on the command line is for.
 	Kinds func() []client.Object
 
+	// Artifacts are the kinds of objects whose artifacts the component makes, and serves.
+	Artifacts []string
+
 	// Setup adds the controllers to the process. Nil means that this version has none of them.
 	Setup func(p *Process) error
 }
@@ -27,8 +30,8 @@ type Component struct {
 func Components() []Component {
 	return []Component{
 		{Name: "flux-operator", Setup: setupInstance},
-		{Name: "source-controller", Setup: setupSources, Kinds: func() []client.Object {
-			return []client.Object{&sourcev1.GitRepository{}}
+		{Name: "source-controller", Setup: setupSources, Kinds: sourceKinds, Artifacts: []string{
+			sourcev1.GitRepositoryKind, sourcev1.OCIRepositoryKind, sourcev1.HelmRepositoryKind, sourcev1.HelmChartKind, sourcev1.BucketKind,
 		}},
 		{Name: "kustomize-controller", Setup: setupKustomization, Kinds: func() []client.Object {
 			return []client.Object{&kustomizev1.Kustomization{}}
@@ -37,7 +40,7 @@ func Components() []Component {
 		{Name: "notification-controller"},
 		{Name: "image-reflector-controller"},
 		{Name: "image-automation-controller"},
-		{Name: "source-watcher"},
+		{Name: "source-watcher", Setup: setupGenerator, Kinds: generatorKinds, Artifacts: []string{sourcev1.ExternalArtifactKind}},
 	}
 }
 

@@ -107,15 +107,17 @@ func newSource(kind string) artifacts {
 func (p *Process) source(ctx context.Context, kind string, key types.NamespacedName) (artifacts, error) {
 	obj := newSource(kind)
 	if obj == nil {
-		return nil, fmt.Errorf("%q is no kind of source", kind)
+		return nil, unknownKind(kind)
 	}
 
-	// Another process may have written it, or the status was: either way its event is what counts.
-	if err := p.GetClient().Get(ctx, key, obj, client.DisableReadYourWritesConsistency); err != nil {
-		return nil, err //nolint:wrapcheck // the steps say what it means
-	}
+	return cached(ctx, p, key, obj)
+}
 
-	return obj, nil
+func unknownKind(kind string) error { return fmt.Errorf("%q is no kind of source", kind) }
+
+// cached reads an object from the cache. One that was just written may be old: its event is on its way.
+func cached[O client.Object](ctx context.Context, p *Process, key types.NamespacedName, into O) (O, error) {
+	return into, p.GetClient().Get(ctx, key, into, client.DisableReadYourWritesConsistency) //nolint:wrapcheck // the steps say what it means
 }
 
 // watchSource makes objects run when a source has a new artifact. Find returns those that an index has under a value.

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -29,6 +27,7 @@ import (
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -73,10 +72,23 @@ type Options struct {
 	Jitter            float64
 	FetchRetries      int
 
+	// ReconciliationTimeout bounds a run of an ArtifactGenerator. Zero means 10 minutes.
+	ReconciliationTimeout time.Duration
+
+	// TokenCacheSize is how many tokens of clouds are kept, and TokenCacheAge for how long at most.
+	TokenCacheSize int
+	TokenCacheAge  time.Duration
+
 	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the usual ones.
 	SSHKeyExchanges, SSHHostKeys []string
 
 	Storage StorageOptions
+	Helm    HelmOptions
+}
+
+// HelmOptions bound charts, in bytes. Zero means the default of package charts.
+type HelmOptions struct {
+	IndexBytes, ChartBytes, ChartFileBytes int64
 }
 
 // StorageOptions are those of the artifact store.
@@ -94,9 +106,11 @@ type Process struct {
 
 	engine   engine.Options
 	access   *access.Factory
-	storage  *storage   // of the sources; nil until one asks for it
-	delivery *delivery  // of the appliers; nil until one asks for it
-	held     []*os.File // open as long as the process lives
+	network  *network        // of the sources; nil until one asks for it
+	storage  *storage        // of the sources; nil until one asks for it
+	trees    *artifact.Trees // of all; nil until one asks for it
+	delivery *delivery       // of the appliers; nil until one asks for it
+	held     []*os.File      // open as long as the process lives
 }
 
 // New makes the process with the controllers of its components. Nothing runs before Start.
@@ -266,16 +280,12 @@ const maxOutage = 30 * time.Second
 // watch is a source of events of a controller.
 type watch = source.Source
 
-// add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is that of
-// the kind, unless the command line says otherwise.
+// add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is what suits the
+// kind.
 func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyAnnotation bool, concurrent int, more ...watch) error {
-	if p.Concurrent > 0 {
-		concurrent = p.Concurrent
-	}
-
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
 		Reconciler:              engine.New(k, p.engine),
-		MaxConcurrentReconciles: concurrent,
+		MaxConcurrentReconciles: p.workers(concurrent),
 		LogConstructor:          p.logger(k.Name),
 		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](p.MinRetryDelay, min(p.MaxRetryDelay, maxOutage)),
@@ -293,6 +303,9 @@ func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyA
 
 	return nil
 }
+
+// workers is how many objects of a kind run at a time: as many as suit the kind, unless the command line says otherwise.
+func (p *Process) workers(kind int) int { return cmp.Or(p.Concurrent, kind) }
 
 // addProbes serves /healthz and /readyz. A process is ready when it could take its place: that it waits for its lease is no
 // reason to keep a new version from replacing an old one.
@@ -319,11 +332,4 @@ func (p *Process) logger(kind string) func(*reconcile.Request) logr.Logger {
 
 		return base.WithValues("namespace", req.Namespace, "name", req.Name)
 	}
-}
-
-// Secret reads a Secret from the API server.
-func (p *Process) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	s := &corev1.Secret{}
-
-	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
 }

@@ -1,27 +1,232 @@
 package controllers
 
 import (
-	"net/http"
+	"context"
 
-	"github.com/weir-dev/weir/reconcilers/ingest"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/charts"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/source"
+	"github.com/weir-dev/weir/reconcilers/source/bucket"
 	"github.com/weir-dev/weir/reconcilers/source/git"
+	"github.com/weir-dev/weir/reconcilers/source/helmchart"
+	"github.com/weir-dev/weir/reconcilers/source/helmrepository"
+	"github.com/weir-dev/weir/reconcilers/source/oci"
 )
 
-// gitWorkers is how many GitRepositories run at a time. Most of a run is waiting for the server.
-const gitWorkers = 10
+// sourceWorkers is how many objects of each kind of source run at a time. Most of a run is waiting for the server.
+const sourceWorkers = 10
 
-// setupSources adds the controllers of the sources that this version reconciles. They run when their spec changes, when they
-// are asked to, and at their interval.
+// sourceKinds are the kinds of source-controller.
+func sourceKinds() []client.Object {
+	return []client.Object{
+		&sourcev1.GitRepository{}, &sourcev1.OCIRepository{}, &sourcev1.HelmRepository{}, &sourcev1.HelmChart{}, &sourcev1.Bucket{},
+	}
+}
+
+// setupSources adds the controllers of the sources. They run when their spec changes, when they are asked to, when what they
+// stand on has a new artifact, when their artifact is lost, and at their interval.
 func setupSources(p *Process) error {
+	for _, setup := range []func(*Process) error{setupGit, setupOCI, setupHelmRepository, setupHelmChart, setupBucket} {
+		if err := setup(p); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// addSource makes the controller of a kind of source that has its artifacts in the store of the process.
+func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, S], more ...watch) error {
+	w := newWaker()
+	p.storage.route(k.Name, w)
+
+	forget := k.Forget
+	k.Forget = func(key types.NamespacedName) {
+		n.cloud.Forget(k.Name, key.Namespace, key.Name)
+
+		if forget != nil {
+			forget(key)
+		}
+	}
+
+	return add(p, k, w, false, sourceWorkers, more...)
+}
+
+func setupGit(p *Process) error {
 	store, err := p.sharedStorage()
 	if err != nil {
 		return err
 	}
 
-	remotes := git.NewRemotes(git.RemotesOptions{
-		Transports: &ingest.Transports{Proxy: http.ProxyFromEnvironment, Allow: ingest.RefuseLinkLocal},
-		SSHKeyExchanges: p.SSHKeyExchanges, SSHHostKeys: p.SSHHostKeys,
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	trees, err := p.sharedTrees()
+	if err != nil {
+		return err
+	}
+
+	// The context only bounds getting the informer.
+	err = index(context.Background(), p, &sourcev1.GitRepository{}, bySource, func(g *sourcev1.GitRepository) []string {
+		var refs []string
+		for _, key := range git.IncludeKeys(g) {
+			refs = append(refs, ref(sourcev1.GitRepositoryKind, key))
+		}
+
+		return refs
+	})
+	if err != nil {
+		return err
+	}
+
+	kind := git.Kind(git.Deps{
+		Store: store, Secrets: p, Trees: trees, Cloud: n.cloud,
+		Repositories: git.RepositoriesFunc(func(ctx context.Context, key types.NamespacedName) (*sourcev1.GitRepository, error) {
+			return cached(ctx, p, key, &sourcev1.GitRepository{})
+		}),
+		Remotes: git.NewRemotes(git.RemotesOptions{
+			Transports: n.transports, SSHKeyExchanges: p.SSHKeyExchanges, SSHHostKeys: p.SSHHostKeys,
+		}),
+		RequeueDependency: p.RequeueDependency, Workers: p.workers(sourceWorkers),
 	})
 
-	return add(p, git.Kind(git.Deps{Store: store, Secrets: p, Remotes: remotes}), newWaker(), false, gitWorkers)
+	return addSource(p, n, kind,
+		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, finder(p, &sourcev1.GitRepositoryList{})))
+}
+
+func setupOCI(p *Process) error {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	dir, err := p.folder("weir-oci-")
+	if err != nil {
+		return err
+	}
+
+	return addSource(p, n, oci.Kind(oci.Deps{
+		Store: store, Secrets: p, ServiceAccounts: p, Registries: n.registries, Dir: dir,
+		Verifiers: oci.Signatures{Roots: n.roots.TrustedRoot, Client: n.client},
+	}))
+}
+
+func setupHelmRepository(p *Process) error {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{Store: store, Secrets: p, Repositories: n.charts}))
+}
+
+func setupHelmChart(p *Process) error {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	trees, err := p.sharedTrees()
+	if err != nil {
+		return err
+	}
+
+	// The context only bounds getting the informer.
+	err = index(context.Background(), p, &sourcev1.HelmChart{}, bySource, func(c *sourcev1.HelmChart) []string {
+		return []string{ref(helmchart.SourceKey(c))}
+	})
+	if err != nil {
+		return err
+	}
+
+	kind := helmchart.Kind(helmchart.Deps{
+		Store: store, Trees: trees, Secrets: p, Sources: chartSources{p}, Repositories: n.charts, Registries: n.registries,
+		Roots: n.roots.TrustedRoot, Revocation: n.client,
+		Limits:            charts.Limits{Bytes: p.Helm.ChartBytes, FileBytes: p.Helm.ChartFileBytes},
+		RequeueDependency: p.RequeueDependency,
+	})
+
+	find := finder(p, &sourcev1.HelmChartList{})
+
+	return addSource(p, n, kind,
+		watchSource(p, sourcev1.HelmRepositoryKind, &sourcev1.HelmRepository{}, find),
+		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
+		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}, find))
+}
+
+// chartSources are the sources of charts in the cache.
+type chartSources struct{ *Process }
+
+// Source implements helmchart.Sources.
+func (c chartSources) Source(ctx context.Context, kind string, key types.NamespacedName) (source.Object, error) {
+	switch kind {
+	case sourcev1.HelmRepositoryKind:
+		return cached(ctx, c.Process, key, &sourcev1.HelmRepository{})
+	case sourcev1.GitRepositoryKind:
+		return cached(ctx, c.Process, key, &sourcev1.GitRepository{})
+	case sourcev1.BucketKind:
+		return cached(ctx, c.Process, key, &sourcev1.Bucket{})
+	}
+
+	return nil, unknownKind(kind)
+}
+
+// HelmRepositories implements helmchart.Sources.
+func (c chartSources) HelmRepositories(ctx context.Context, namespace string) ([]*sourcev1.HelmRepository, error) {
+	list := &sourcev1.HelmRepositoryList{}
+	if err := c.GetClient().List(ctx, list, client.InNamespace(namespace), client.DisableReadYourWritesConsistency); err != nil {
+		return nil, err //nolint:wrapcheck // the steps say what it means
+	}
+
+	all := make([]*sourcev1.HelmRepository, 0, len(list.Items))
+	for i := range list.Items {
+		all = append(all, &list.Items[i])
+	}
+
+	return all, nil
+}
+
+func setupBucket(p *Process) error {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	dir, err := p.folder("weir-buckets-")
+	if err != nil {
+		return err
+	}
+
+	buckets, err := bucket.NewBuckets(bucket.Options{Dir: dir, Transports: n.transports, Cloud: n.cloud})
+	if err != nil {
+		return err //nolint:wrapcheck // says what it could not make
+	}
+
+	return addSource(p, n, bucket.Kind(bucket.Deps{Store: store, Secrets: p, Buckets: buckets}))
 }

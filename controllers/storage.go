@@ -8,20 +8,43 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
-// storage is the artifact store of the sources of this process, and what serves it.
+// auditInterval is the time between two looks at whether all artifacts are still there.
+const auditInterval = 5 * time.Second
+
+// storage is the artifact store of the sources of this process, and what serves it. As long as another process holds the lease,
+// it mirrors the artifacts of that one.
 type storage struct {
 	store   *artifact.Store
 	listen  func(ctx context.Context) (net.Listener, error)
 	serving atomic.Bool
+
+	mu     sync.Mutex
+	owners map[string]owners // by kind, in lower case
+	mirror *artifact.Mirror  // as long as this process stands by
+	over   bool              // it does not stand by any more
+}
+
+// owners are the objects of a kind that have artifacts.
+type owners struct {
+	// waker of the controller that makes the artifacts.
+	waker *waker
+
+	// maker returns the object that makes those of another one. Nil means the object itself.
+	maker func(ctx context.Context, key types.NamespacedName) (types.NamespacedName, bool)
 }
 
 // sharedStorage returns the artifact store of the process, and makes it if it is not there.
@@ -32,33 +55,72 @@ func (p *Process) sharedStorage() (*artifact.Store, error) {
 
 	o := p.Storage
 
-	algorithm := digest.Algorithm(o.DigestAlgorithm)
-	if !algorithm.Available() {
-		return nil, fmt.Errorf("--artifact-digest-algo: there is no algorithm %q", o.DigestAlgorithm)
-	}
-
 	address, err := advertised(o.AdvertiseAddr, o.ServeAddr)
 	if err != nil {
 		return nil, err
 	}
 
-	store, err := artifact.NewStore(artifact.StoreOptions{
-		Root: o.Path, Address: address, Algorithm: algorithm,
-		RetentionTTL: o.RetentionTTL, RetentionRecords: o.RetentionRecords,
+	s := &storage{owners: map[string]owners{}, listen: func(ctx context.Context) (net.Listener, error) {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", o.ServeAddr)
+	}}
+
+	s.store, err = artifact.NewStore(artifact.StoreOptions{
+		Root: o.Path, Address: address, Algorithm: digest.Algorithm(o.DigestAlgorithm),
+		RetentionTTL: o.RetentionTTL, RetentionRecords: o.RetentionRecords, Lost: s.lost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open artifact storage: %w", err)
 	}
 
-	p.storage = &storage{store: store, listen: func(ctx context.Context) (net.Listener, error) {
-		return (&net.ListenConfig{}).Listen(ctx, "tcp", o.ServeAddr)
-	}}
-
-	if err := p.AddReadyzCheck("storage", p.storage.ready); err != nil {
+	if err := p.AddReadyzCheck("storage", s.ready); err != nil {
 		return nil, fmt.Errorf("add readiness check: %w", err)
 	}
 
-	return store, p.Add(p.storage)
+	if err := p.Add(s); err != nil {
+		return nil, fmt.Errorf("add artifact storage: %w", err)
+	}
+
+	p.storage = s
+
+	if !p.LeaderElection {
+		return s.store, nil
+	}
+
+	return s.store, p.Add(&standby{process: p, storage: s})
+}
+
+// route lets the objects of a kind run when an artifact of theirs is lost.
+func (s *storage) route(kind string, w *waker) { s.translate(kind, w, nil) }
+
+// translate lets others run when an artifact of an object of the kind is lost.
+func (s *storage) translate(
+	kind string, w *waker, maker func(context.Context, types.NamespacedName) (types.NamespacedName, bool),
+) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.owners[strings.ToLower(kind)] = owners{waker: w, maker: maker}
+}
+
+// lost sees to it that a lost artifact comes back: from who has it, as long as this process stands by, then from its source.
+func (s *storage) lost(owner artifact.Owner) {
+	s.mu.Lock()
+	o, mirror := s.owners[owner.Kind], s.mirror
+	s.mu.Unlock()
+
+	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
+
+	switch {
+	case mirror != nil:
+		mirror.Lost(owner)
+	case o.waker == nil:
+	case o.maker == nil:
+		o.waker.Wake(key, engine.Drift)
+	default:
+		if by, ok := o.maker(context.Background(), key); ok { // it reads a cache
+			o.waker.Wake(by, engine.Drift)
+		}
+	}
 }
 
 // ready says no as long as another process holds the lease and serves the artifacts.
@@ -98,9 +160,13 @@ func (s *storage) Start(ctx context.Context) error {
 		return fmt.Errorf("serve artifacts: %w", err)
 	}
 
+	s.takeOver()
+
 	server := newServer(s.store.Handler())
 
 	s.serving.Store(true)
+
+	go s.audit(ctx)
 
 	ended := make(chan error, 1)
 
@@ -122,6 +188,21 @@ func (s *storage) Start(ctx context.Context) error {
 	return nil
 }
 
+// audit looks again and again whether all artifacts are still there.
+func (s *storage) audit(ctx context.Context) {
+	ticker := time.NewTicker(auditInterval)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.store.Audit(ctx)
+		}
+	}
+}
+
 // newServer returns the server of the artifacts. Whoever reads or writes too slowly does not hold a connection and an open file
 // for ever: the largest artifact takes ten minutes at two megabytes a second.
 func newServer(handler http.Handler) *http.Server {
@@ -134,24 +215,44 @@ func newServer(handler http.Handler) *http.Server {
 // sharedTrees returns the unpacked artifacts of the process, and makes them if they are not there. They lie in a temporary
 // folder that no other process uses.
 func (p *Process) sharedTrees() (*artifact.Trees, error) {
-	dir, held, err := ownFolder("weir-trees-")
+	if p.trees != nil {
+		return p.trees, nil
+	}
+
+	dir, err := p.folder("weir-trees-")
 	if err != nil {
-		return nil, fmt.Errorf("make folder for unpacked artifacts: %w", err)
+		return nil, err
+	}
+
+	o := artifact.TreesOptions{Dir: dir, Attempts: p.FetchRetries + 1}
+
+	if slices.ContainsFunc(p.Components, func(c Component) bool { return len(c.Artifacts) > 0 }) {
+		if o.Store, err = p.sharedStorage(); err != nil {
+			return nil, err
+		}
+	}
+
+	if p.trees, err = artifact.NewTrees(o); err != nil {
+		return nil, fmt.Errorf("open unpacked artifacts: %w", err)
+	}
+
+	return p.trees, nil
+}
+
+// folder makes a temporary folder that no other process uses.
+func (p *Process) folder(prefix string) (string, error) {
+	dir, held, err := ownFolder(prefix)
+	if err != nil {
+		return "", fmt.Errorf("make temporary folder: %w", err)
 	}
 
 	p.held = append(p.held, held)
 
-	o := artifact.TreesOptions{Dir: dir, Attempts: p.FetchRetries + 1}
-	if p.storage != nil {
-		o.Store = p.storage.store
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make temporary folder: %w", err)
 	}
 
-	trees, err := artifact.NewTrees(o)
-	if err != nil {
-		return nil, fmt.Errorf("open unpacked artifacts: %w", err)
-	}
-
-	return trees, nil
+	return dir, nil
 }
 
 // ownFolder makes a temporary folder for this process, and removes those with the prefix that killed processes have left

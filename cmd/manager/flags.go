@@ -10,6 +10,9 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/weir-dev/weir/controllers"
+	"github.com/weir-dev/weir/reconcilers/charts"
 )
 
 // config is what the command line says. The names and defaults of the flags are those of the Flux controllers and of Flux
@@ -50,6 +53,11 @@ type config struct {
 	retentionRecords                         int
 	digestAlgorithm                          string
 
+	helm                  controllers.HelmOptions
+	tokenCacheSize        int
+	tokenCacheAge         time.Duration
+	reconciliationTimeout time.Duration
+
 	// from the environment
 	namespace string
 	hostname  string
@@ -82,6 +90,7 @@ func parse(args []string, getenv func(string) string) (config, error) {
 	c.commonFlags(fs, getenv)
 	c.reconcileFlags(fs)
 	c.storageFlags(fs, getenv)
+	c.sourceFlags(fs)
 
 	ignored := ignoredFlags(fs)
 
@@ -137,7 +146,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.maxRetryDelay, "max-retry-delay", 15*time.Minute, "The longest delay after a failure.")
 	fs.IntVar(&c.jitterPercentage, "interval-jitter-percentage", 5, "By how much of it an interval may be longer or shorter, in percent, 0 to 99.")
 	// Flux tries nine times before it gives the worker back. Here the object itself is tried again, and no worker waits.
-	fs.IntVar(&c.httpRetry, "http-retry", 3, "How often fetching an artifact is tried again within one reconcile.")
+	fs.IntVar(&c.httpRetry, "http-retry", 1, "How often fetching an artifact is tried again within one reconcile.")
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
 	fs.StringSliceVar(&c.sshKeyExchanges, "ssh-kex-algos", nil, "The key exchange algorithms that are offered to SSH servers. Empty: the usual ones.")
 	fs.StringSliceVar(&c.sshHostKeys, "ssh-hostkey-algos", nil, "The host key algorithms that are offered to SSH servers. Empty: those of the known hosts.")
@@ -153,6 +162,15 @@ func (c *config) storageFlags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.StringVar(&c.digestAlgorithm, "artifact-digest-algo", "sha256", "The digest algorithm of artifacts.")
 }
 
+func (c *config) sourceFlags(fs *pflag.FlagSet) {
+	fs.Int64Var(&c.helm.IndexBytes, "helm-index-max-size", charts.DefaultIndexBytes, "The largest index of a Helm repository, in bytes.")
+	fs.Int64Var(&c.helm.ChartBytes, "helm-chart-max-size", charts.DefaultChartBytes, "The largest package of a Helm chart, in bytes.")
+	fs.Int64Var(&c.helm.ChartFileBytes, "helm-chart-file-max-size", 5<<20, "The largest file in a Helm chart, in bytes.")
+	fs.IntVar(&c.tokenCacheSize, "token-cache-max-size", 100, "How many tokens of clouds are kept. Zero keeps none.")
+	fs.DurationVar(&c.tokenCacheAge, "token-cache-max-duration", time.Hour, "How long a token of a cloud is kept at most; an hour is the most.")
+	fs.DurationVar(&c.reconciliationTimeout, "reconciliation-timeout", 10*time.Minute, "The longest time that an ArtifactGenerator runs.")
+}
+
 // ignoredFlags adds the flags of the Flux controllers that have no effect in this version, and returns their names.
 func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
@@ -160,10 +178,9 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
 		"default-kubeconfig-service-account", "default-decryption-service-account", "default-workload-identity-service-account",
 		"sops-age-secret", "sops-vault-configmap", "override-manager-before-dry-run", "custom-apply-stage-kinds",
-		"helm-index-max-size", "helm-chart-max-size", "helm-chart-file-max-size",
-		"helm-cache-max-size", "helm-cache-ttl", "helm-cache-purge-interval",
-		"token-cache-max-size", "token-cache-max-duration",
-		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval", "reconciliation-timeout",
+		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
+		"helm-cache-ttl", "helm-cache-purge-interval",
+		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",
 		"oom-watch-memory-threshold", "oom-watch-interval", "oom-watch-max-memory-path", "oom-watch-current-memory-path",
 		"spiffe-broker-endpoint", "spiffe-broker-id", "authorized-event-server-spiffe-id",
 		"authorized-artifact-client-spiffe-id", "authorized-artifact-server-spiffe-id",
@@ -200,6 +217,12 @@ func (c *config) validate() error {
 		"--min-retry-delay %s, --max-retry-delay %s: want a positive delay and a maximum that is no smaller", c.minRetryDelay, c.maxRetryDelay)
 	check(slices.Contains([]string{"trace", "debug", "info", "error"}, c.logLevel), "--log-level is %q: want trace, debug, info or error", c.logLevel)
 	check(slices.Contains([]string{"json", "console"}, c.logEncoding), "--log-encoding is %q: want json or console", c.logEncoding)
+	check(c.helm.IndexBytes > 0 && c.helm.ChartBytes > 0 && c.helm.ChartFileBytes > 0,
+		"--helm-index-max-size %d, --helm-chart-max-size %d, --helm-chart-file-max-size %d: want 1 or more",
+		c.helm.IndexBytes, c.helm.ChartBytes, c.helm.ChartFileBytes)
+	check(c.tokenCacheSize >= 0 && c.tokenCacheAge >= 0, "--token-cache-max-size %d, --token-cache-max-duration %s: want 0 or more",
+		c.tokenCacheSize, c.tokenCacheAge)
+	check(c.reconciliationTimeout > 0, "--reconciliation-timeout is %s: want a positive time", c.reconciliationTimeout)
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
 

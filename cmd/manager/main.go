@@ -117,6 +117,8 @@ func (c *config) options() (controllers.Options, error) {
 			Path: c.storagePath, ServeAddr: c.storageAddr, AdvertiseAddr: c.storageAdvAddr,
 			RetentionTTL: c.retentionTTL, RetentionRecords: c.retentionRecords, DigestAlgorithm: c.digestAlgorithm,
 		},
+		Helm: c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
+		ReconciliationTimeout: c.reconciliationTimeout,
 	}, nil
 }
 

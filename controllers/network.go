@@ -1,0 +1,91 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/weir-dev/weir/reconcilers/charts"
+	"github.com/weir-dev/weir/reconcilers/cloud"
+	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/registry"
+	"github.com/weir-dev/weir/reconcilers/verify"
+)
+
+// network is how the controllers of this process reach the servers that users name: the same connections, tokens and answers
+// for all of them.
+type network struct {
+	transports *ingest.Transports
+	cloud      *cloud.Credentials
+	registries *registry.Registries
+	charts     *charts.Repositories
+
+	client *http.Client // for what belongs to no object: the roots of Sigstore, and lists of revoked certificates
+	roots  *verify.PublicGood
+}
+
+// sharedNetwork returns the network of the process, and makes it if it is not there.
+func (p *Process) sharedNetwork() (*network, error) {
+	if p.network != nil {
+		return p.network, nil
+	}
+
+	n := &network{transports: &ingest.Transports{Proxy: http.ProxyFromEnvironment, Allow: ingest.RefuseLinkLocal}}
+
+	tokens, err := cloud.NewMetrics(metrics.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics of tokens: %w", err)
+	}
+
+	size := p.TokenCacheSize
+	if p.TokenCacheAge == 0 {
+		size = 0 // what is kept for no time is not kept
+	}
+
+	n.cloud = cloud.New(cloud.Options{
+		Client: p.GetClient(), DefaultServiceAccount: p.DefaultServiceAccount, Transports: n.transports,
+		CacheSize: size, CacheAge: p.TokenCacheAge, Metrics: tokens,
+	})
+	n.registries = registry.New(registry.Options{Transports: n.transports, Cloud: registry.CloudFunc(n.login)})
+	n.charts = charts.NewRepositories(charts.RepositoriesOptions{
+		Transports: n.transports, Limits: charts.IndexLimits{Bytes: p.Helm.IndexBytes}, ChartBytes: p.Helm.ChartBytes,
+	})
+
+	plain, err := n.transports.To(ingest.Route{})
+	if err != nil {
+		return nil, fmt.Errorf("make transport: %w", err)
+	}
+
+	n.client = ingest.NewClient(plain, nil)
+	n.roots = verify.NewPublicGood(verify.PublicGoodOptions{Client: n.client, Now: time.Now})
+	p.network = n
+
+	return n, nil
+}
+
+// login gets credentials for a registry of a cloud.
+func (n *network) login(ctx context.Context, who registry.Identity, repository string) (username, password string, err error) {
+	return n.cloud.Registry(ctx, cloud.Request{ //nolint:wrapcheck // package registry says for what
+		Provider: who.Provider, Kind: who.Kind, Namespace: who.Namespace, Name: who.Name,
+		ServiceAccount: who.ServiceAccount, Proxy: who.Proxy,
+	}, repository)
+}
+
+// Secret reads a Secret from the API server.
+func (p *Process) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	s := &corev1.Secret{}
+
+	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
+}
+
+// ServiceAccount reads a ServiceAccount from the API server.
+func (p *Process) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	s := &corev1.ServiceAccount{}
+
+	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
+}
