@@ -223,28 +223,24 @@ func (x *Index) entry(i uint32) Entry {
 	return e
 }
 
-// bytesAt returns the bytes at a place, and what is behind them. Nothing is at place zero.
-func (x *Index) bytesAt(p place) (value, rest []byte) {
+// bytesAt returns the bytes at a place. Nothing is at place zero.
+func (x *Index) bytesAt(p place) []byte {
 	if p == 0 {
-		return nil, nil
+		return nil
 	}
 
 	n, used := binary.Uvarint(x.text[p:])
 	begin := int(p) + used
 
-	return x.text[begin : begin+int(n)], x.text[begin+int(n):] //nolint:gosec // the builder wrote the length
+	return x.text[begin : begin+int(n)] //nolint:gosec // the builder wrote the length
 }
 
 func (x *Index) string(p place) string {
-	value, _ := x.bytesAt(p)
-
-	return string(value)
+	return string(x.bytesAt(p))
 }
 
 func (x *Index) is(p place, s string) bool {
-	value, _ := x.bytesAt(p)
-
-	return string(value) == s
+	return string(x.bytesAt(p)) == s
 }
 
 // list returns the strings at a place: their number, then each.

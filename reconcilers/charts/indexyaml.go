@@ -177,7 +177,7 @@ func blank(rest []byte) bool {
 
 // dashed tells whether an element of a list begins.
 func dashed(rest []byte) bool {
-	return rest[0] == '-' && (len(rest) == 1 || bytes.IndexByte([]byte(" \r\n"), rest[1]) >= 0)
+	return rest[0] == '-' && (len(rest) == 1 || strings.IndexByte(" \r\n", rest[1]) >= 0)
 }
 
 // keep adds a line to what is being read.

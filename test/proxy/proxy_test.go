@@ -20,7 +20,7 @@ func TestProxy(t *testing.T) {
 			t.Error("the credentials of the proxy came through")
 		}
 
-		_, _ = io.WriteString(w, req.Host)
+		_, _ = io.WriteString(w, "hello")
 	})
 
 	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)

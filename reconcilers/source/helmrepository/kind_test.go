@@ -187,13 +187,13 @@ func TestBrokenIndexLater(t *testing.T) {
 func TestLostArtifact(t *testing.T) {
 	cases := map[string]struct {
 		reason string
-		break_ func(file string) error
+		damage func(file string) error
 		events int
 	}{
-		"Removed": {reason: "What is gone is fetched again.", break_: os.Remove, events: 1},
+		"Removed": {reason: "What is gone is fetched again.", damage: os.Remove, events: 1},
 		"Changed": {
 			reason: "What is not what it was is told and fetched again.",
-			break_: func(file string) error { return os.WriteFile(file, []byte("x"), 0o600) }, events: 2,
+			damage: func(file string) error { return os.WriteFile(file, []byte("x"), 0o600) }, events: 2,
 		},
 	}
 
@@ -205,7 +205,7 @@ func TestLostArtifact(t *testing.T) {
 			b := w.bench(t, obj)
 			file := filepath.Join(w.root, b.run(t, obj).Object.Status.Artifact.Path)
 
-			check(t, tc.break_(file))
+			check(t, tc.damage(file))
 			w.clock.Advance(time.Minute)
 
 			got := b.run(t, obj).Object
