@@ -16,12 +16,14 @@ type figures map[string]float64
 
 // row is what one part came to; a JSON line has these fields.
 type row struct {
-	Kustomizations int                `json:"kustomizations"`
-	Part           string             `json:"part"`
-	Figures        map[string]float64 `json:"figures"`
-	CPU            map[string]float64 `json:"cpuSeconds"`
-	PeakMemory     float64            `json:"managerPeakMiB"`
-	Requests       map[string]float64 `json:"requests"` // by verb, of the manager, without watches and leases
+	Fleet      string             `json:"fleet"`
+	Objects    int                `json:"objects"`
+	Part       string             `json:"part"`
+	Figures    map[string]float64 `json:"figures"`
+	CPU        map[string]float64 `json:"cpuSeconds"`
+	PeakMemory float64            `json:"managerPeakMiB"`
+	Requests   map[string]float64 `json:"requests"` // by verb, of the manager to the API server, without watches and leases
+	Served     float64            `json:"served"`   // requests of the manager to the servers of the sources
 }
 
 type report struct {
@@ -47,10 +49,10 @@ func newReport(out io.Writer, path string) (*report, error) {
 	return r, nil
 }
 
-func (r *report) add(n int, part string, f figures, u usage) {
+func (r *report) add(fleet string, n int, part string, f figures, u usage) {
 	x := row{
-		Kustomizations: n, Part: part, Figures: f, CPU: u.cpu,
-		PeakMemory: u.peakMiB, Requests: u.requests,
+		Fleet: fleet, Objects: n, Part: part, Figures: f, CPU: u.cpu,
+		PeakMemory: u.peakMiB, Requests: u.requests, Served: u.served,
 	}
 
 	r.rows = append(r.rows, x)
@@ -69,7 +71,7 @@ func (r *report) add(n int, part string, f figures, u usage) {
 
 func (r *report) print() error {
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "N\tpart\tfigures\trequests\tper object\tCPU s (manager, API server, etcd)\tpeak MiB")
+	fmt.Fprintln(w, "fleet\tN\tpart\tfigures\trequests\tper object\tserved\tCPU s (manager, API server, etcd)\tpeak MiB")
 
 	for _, x := range r.rows {
 		total := 0.0
@@ -77,8 +79,8 @@ func (r *report) print() error {
 			total += v
 		}
 
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%.2f\t%.1f, %.1f, %.1f\t%.0f\n", x.Kustomizations, x.Part,
-			list(x.Figures, "%s %.2f"), list(x.Requests, "%s %.0f"), total/float64(x.Kustomizations),
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%.2f\t%.0f\t%.1f, %.1f, %.1f\t%.0f\n", x.Fleet, x.Objects, x.Part,
+			list(x.Figures, "%s %.2f"), list(x.Requests, "%s %.0f"), total/float64(x.Objects), x.Served,
 			x.CPU["manager"], x.CPU["kube-apiserver"], x.CPU["etcd"], x.PeakMemory)
 	}
 

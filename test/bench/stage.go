@@ -23,25 +23,22 @@ import (
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/test/cluster"
-	"github.com/weir-dev/weir/test/gitserver"
 )
 
-// stage is what a fleet is measured on: a control plane, a Git server and the manager, each a process of its own.
+// stage is what a fleet is measured on: a control plane, the servers of its sources, and the manager, each a process of its
+// own.
 type stage struct {
 	settings
-	n int
 
 	dir     string
 	cluster *cluster.Cluster
 	client  client.WithWatch
-	git     *gitserver.HTTP
-	repo    *gitserver.Repository
+	server  server
 	manager *managerProcess
-	version int // of the manifests
 }
 
-func newStage(ctx context.Context, s settings, n int) (st *stage, err error) {
-	st = &stage{settings: s, n: n}
+func newStage(ctx context.Context, s settings, f scenario) (st *stage, err error) {
+	st = &stage{settings: s}
 
 	defer func() {
 		if err != nil {
@@ -63,7 +60,7 @@ func newStage(ctx context.Context, s settings, n int) (st *stage, err error) {
 		return st, err
 	}
 
-	if err := st.serveGit(ctx); err != nil {
+	if st.server, err = f.open(ctx, st); err != nil {
 		return st, err
 	}
 
@@ -106,36 +103,6 @@ func (s *stage) connect(ctx context.Context) error {
 	return nil
 }
 
-func (s *stage) serveGit(ctx context.Context) error {
-	repositories, err := gitserver.NewRepositories(filepath.Join(s.dir, "git"))
-	if err != nil {
-		return fmt.Errorf("make repositories: %w", err)
-	}
-
-	if s.repo, err = repositories.Create(ctx, sourceName); err != nil {
-		return fmt.Errorf("create repository: %w", err)
-	}
-
-	if s.git, err = repositories.ServeHTTP(ctx, gitserver.HTTPOptions{}); err != nil {
-		return fmt.Errorf("serve repository: %w", err)
-	}
-
-	return nil
-}
-
-// commit pushes a new version of the fleet and returns its revision.
-func (s *stage) commit(ctx context.Context, broken int) (string, error) {
-	s.version++
-
-	hash, err := s.repo.Commit(ctx, "main", fmt.Sprintf("Version %d", s.version),
-		gitserver.Change{Files: files(s.n, s.version, broken, s.layout)})
-	if err != nil {
-		return "", fmt.Errorf("commit: %w", err)
-	}
-
-	return "main@sha1:" + hash, nil
-}
-
 func (s *stage) close(keep bool) error {
 	var errs []error
 
@@ -143,8 +110,8 @@ func (s *stage) close(keep bool) error {
 		errs = append(errs, s.manager.stop())
 	}
 
-	if s.git != nil {
-		s.git.Close()
+	if s.server != nil {
+		s.server.close()
 	}
 
 	if s.cluster != nil {
@@ -256,7 +223,7 @@ func (m *managerProcess) stop() error {
 }
 
 // profile writes the heap profile of the manager after a part, and what its processor time went to, if asked for.
-func (s *stage) profile(ctx context.Context, part string) {
+func (s *stage) profile(ctx context.Context, what string) {
 	if s.settings.profile == "" {
 		return
 	}
@@ -269,7 +236,7 @@ func (s *stage) profile(ctx context.Context, part string) {
 	}
 	defer body.Close()
 
-	path := filepath.Join(s.settings.profile, fmt.Sprintf("heap-%d-%s.pprof", s.n, strings.ReplaceAll(part, " ", "-")))
+	path := filepath.Join(s.settings.profile, "heap-"+strings.ReplaceAll(what, " ", "-")+".pprof")
 
 	f, err := os.Create(path)
 	if err == nil {

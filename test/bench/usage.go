@@ -19,12 +19,13 @@ const ticks = 100
 type usage struct {
 	cpu      map[string]float64 // seconds, by process
 	requests map[string]float64 // of the manager to the API server, by verb
+	served   float64            // by the server of the sources, for the manager
 	peakMiB  float64            // of the manager since its start
 }
 
 // since returns what was used after an earlier snapshot.
 func (u usage) since(before usage) usage {
-	d := usage{cpu: map[string]float64{}, requests: map[string]float64{}, peakMiB: u.peakMiB}
+	d := usage{cpu: map[string]float64{}, requests: map[string]float64{}, served: u.served - before.served, peakMiB: u.peakMiB}
 	for k, v := range u.cpu {
 		d.cpu[k] = v - before.cpu[k]
 	}
@@ -40,7 +41,7 @@ func (u usage) since(before usage) usage {
 
 // snapshot reads the usage of the manager and the control plane.
 func (s *stage) snapshot(ctx context.Context) (usage, error) {
-	u := usage{cpu: map[string]float64{}, requests: map[string]float64{}}
+	u := usage{cpu: map[string]float64{}, requests: map[string]float64{}, served: s.server.served()}
 
 	pids := map[string]int{"manager": s.manager.pid()}
 	for _, p := range s.cluster.Processes() {

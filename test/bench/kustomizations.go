@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -12,35 +13,95 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
-	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-
 	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/test/gitserver"
 )
 
-// patience is how long a part may last.
-const patience = 20 * time.Minute
+// fleet is many Kustomizations of one GitRepository.
+type fleet struct {
+	settings
+
+	n       int
+	stage   *stage
+	git     *gitserver.HTTP
+	repo    *gitserver.Repository
+	version int // of the manifests
+}
+
+func (f *fleet) name() (string, int) { return kustomizations, f.n }
+
+func (f *fleet) parts() []part {
+	return []part{
+		{"install", true, f.install},
+		{"revision", true, f.revision},
+		{"idle", f.idle > 0, func(ctx context.Context, s *stage) (figures, error) { return idle(ctx, s, f.n) }},
+		{"drift", f.settings.drift > 0, f.drift},
+		{"revision with failing", f.settings.failing > 0, f.failing},
+	}
+}
+
+func (f *fleet) open(ctx context.Context, s *stage) (server, error) {
+	f.stage = s
+
+	repositories, err := gitserver.NewRepositories(filepath.Join(s.dir, "git"))
+	if err != nil {
+		return nil, fmt.Errorf("make repositories: %w", err)
+	}
+
+	if f.repo, err = repositories.Create(ctx, sourceName); err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+
+	if f.git, err = repositories.ServeHTTP(ctx, gitserver.HTTPOptions{}); err != nil {
+		return nil, fmt.Errorf("serve repository: %w", err)
+	}
+
+	return f, nil
+}
+
+func (f *fleet) served() float64 {
+	c := f.git.Counts()
+
+	return float64(c.InfoRefs + c.UploadPack)
+}
+
+func (f *fleet) close() { f.git.Close() }
+
+// commit pushes a new version of the fleet and returns its revision.
+func (f *fleet) commit(ctx context.Context, broken int) (string, error) {
+	f.version++
+
+	hash, err := f.repo.Commit(ctx, "main", fmt.Sprintf("Version %d", f.version),
+		gitserver.Change{Files: files(f.n, f.version, broken, f.layout)})
+	if err != nil {
+		return "", fmt.Errorf("commit: %w", err)
+	}
+
+	return "main@sha1:" + hash, nil
+}
 
 // install creates the source and all Kustomizations and waits until they are Ready.
-func install(ctx context.Context, s *stage) (figures, error) {
-	revision, err := s.commit(ctx, 0)
+func (f *fleet) install(ctx context.Context, s *stage) (figures, error) {
+	revision, err := f.commit(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 
 	start := time.Now()
 
-	if err := s.client.Create(ctx, newSource(s.git.URL(s.repo), s.interval)); err != nil {
+	if err := s.client.Create(ctx, newSource(f.git.URL(f.repo), s.interval)); err != nil {
 		return nil, fmt.Errorf("create source: %w", err)
 	}
 
-	for i := range s.n {
+	for i := range f.n {
 		if err := s.client.Create(ctx, newKustomization(i, s.interval)); err != nil {
 			return nil, fmt.Errorf("create Kustomization: %w", err)
 		}
 	}
 
 	created := time.Since(start)
-	if err := s.await(ctx, revision, 0); err != nil {
+	if err := f.await(ctx, revision, 0); err != nil {
 		return nil, err
 	}
 
@@ -49,17 +110,17 @@ func install(ctx context.Context, s *stage) (figures, error) {
 
 // revision pushes a commit that changes one object of each Kustomization, tells the source, and waits until all are Ready
 // at it.
-func revision(ctx context.Context, s *stage) (figures, error) {
-	return s.roll(ctx, 0)
+func (f *fleet) revision(ctx context.Context, _ *stage) (figures, error) {
+	return f.roll(ctx, 0)
 }
 
 // failing pushes a commit of which a share never becomes Ready, and waits for the others.
-func failing(ctx context.Context, s *stage) (figures, error) {
-	return s.roll(ctx, s.n*s.settings.failing/100)
+func (f *fleet) failing(ctx context.Context, _ *stage) (figures, error) {
+	return f.roll(ctx, f.n*f.settings.failing/100)
 }
 
-func (s *stage) roll(ctx context.Context, broken int) (figures, error) {
-	revision, err := s.commit(ctx, broken)
+func (f *fleet) roll(ctx context.Context, broken int) (figures, error) {
+	revision, err := f.commit(ctx, broken)
 	if err != nil {
 		return nil, err
 	}
@@ -70,16 +131,16 @@ func (s *stage) roll(ctx context.Context, broken int) (figures, error) {
 	var fetched time.Duration
 
 	go func() {
-		err := s.source(ctx, revision)
+		err := f.source(ctx, revision)
 		fetched = time.Since(start)
 		sources <- err
 	}()
 
-	if err := s.request(ctx); err != nil {
+	if err := f.request(ctx); err != nil {
 		return nil, err
 	}
 
-	if err := s.await(ctx, revision, broken); err != nil {
+	if err := f.await(ctx, revision, broken); err != nil {
 		return nil, err
 	}
 
@@ -92,57 +153,23 @@ func (s *stage) roll(ctx context.Context, broken int) (figures, error) {
 }
 
 // request asks the source to look at the repository now, as a webhook does.
-func (s *stage) request(ctx context.Context) error {
+func (f *fleet) request(ctx context.Context) error {
 	src := newSource("", 0)
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, meta.ReconcileRequestAnnotation, time.Now().Format(time.RFC3339Nano))
 
-	if err := s.client.Patch(ctx, src, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	if err := f.stage.client.Patch(ctx, src, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return fmt.Errorf("ask the source: %w", err)
 	}
 
 	return nil
 }
 
-// idle watches the fleet while nothing changes.
-func idle(ctx context.Context, s *stage) (figures, error) {
-	// The intervals of the fleet begin when each object became Ready: after one of them, all have come to rest.
-	if err := pass(ctx, s.interval/2); err != nil {
-		return nil, err
-	}
-
-	before, err := s.snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	if err := pass(ctx, time.Duration(s.settings.idle)*s.interval); err != nil {
-		return nil, err
-	}
-
-	after, err := s.snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	used, total := after.since(before), 0.0
-	for _, v := range used.requests {
-		total += v
-	}
-
-	intervals := float64(s.settings.idle)
-
-	return figures{
-		"requests_per_object_and_interval": total / intervals / float64(s.n),
-		"manager_cores":                    used.cpu["manager"] / (intervals * s.interval.Seconds()),
-	}, nil
-}
-
 // drift edits objects by hand, one after the other, and measures how long each stays wrong.
-func drift(ctx context.Context, s *stage) (figures, error) {
+func (f *fleet) drift(ctx context.Context, _ *stage) (figures, error) {
 	var took []time.Duration
 
-	for i := range min(s.settings.drift, s.n) {
-		d, err := s.editAndAwait(ctx, appName(i))
+	for i := range min(f.settings.drift, f.n) {
+		d, err := f.editAndAwait(ctx, appName(i))
 		if err != nil {
 			return nil, err
 		}
@@ -157,13 +184,13 @@ func drift(ctx context.Context, s *stage) (figures, error) {
 	}, nil
 }
 
-func (s *stage) editAndAwait(ctx context.Context, name string) (time.Duration, error) {
+func (f *fleet) editAndAwait(ctx context.Context, name string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 
 	list := &corev1.ConfigMapList{}
 
-	w, err := s.client.Watch(ctx, list, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
+	w, err := f.stage.client.Watch(ctx, list, client.InNamespace(namespace), client.MatchingFields{"metadata.name": name})
 	if err != nil {
 		return 0, fmt.Errorf("watch ConfigMap: %w", err)
 	}
@@ -173,7 +200,7 @@ func (s *stage) editAndAwait(ctx context.Context, name string) (time.Duration, e
 	cm.Name, cm.Namespace = name, namespace
 
 	start := time.Now()
-	if err := s.client.Patch(ctx, cm, client.RawPatch(types.MergePatchType, []byte(`{"data":{"version":"by hand"}}`))); err != nil {
+	if err := f.stage.client.Patch(ctx, cm, client.RawPatch(types.MergePatchType, []byte(`{"data":{"version":"by hand"}}`))); err != nil {
 		return 0, fmt.Errorf("edit ConfigMap %q: %w", name, err)
 	}
 
@@ -197,11 +224,11 @@ func (s *stage) editAndAwait(ctx context.Context, name string) (time.Duration, e
 }
 
 // source waits until the source has the revision.
-func (s *stage) source(ctx context.Context, revision string) error {
+func (f *fleet) source(ctx context.Context, revision string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 
-	w, err := s.client.Watch(ctx, &sourcev1.GitRepositoryList{}, client.InNamespace(namespace))
+	w, err := f.stage.client.Watch(ctx, &sourcev1.GitRepositoryList{}, client.InNamespace(namespace))
 	if err != nil {
 		return fmt.Errorf("watch source: %w", err)
 	}
@@ -217,17 +244,17 @@ func (s *stage) source(ctx context.Context, revision string) error {
 }
 
 // await waits until all Kustomizations but the first broken ones are Ready at the revision.
-func (s *stage) await(ctx context.Context, revision string, broken int) error {
+func (f *fleet) await(ctx context.Context, revision string, broken int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 
-	waiting := make(map[string]string, s.n)
-	for i := broken; i < s.n; i++ {
+	waiting := make(map[string]string, f.n)
+	for i := broken; i < f.n; i++ {
 		waiting[appName(i)] = "not seen"
 	}
 
 	for ctx.Err() == nil && len(waiting) > 0 { // a watch may end early
-		if err := s.follow(ctx, revision, waiting); err != nil {
+		if err := f.follow(ctx, revision, waiting); err != nil {
 			return err
 		}
 	}
@@ -240,8 +267,8 @@ func (s *stage) await(ctx context.Context, revision string, broken int) error {
 }
 
 // follow takes the Kustomizations that are Ready off the list, until it is empty or the watch ends.
-func (s *stage) follow(ctx context.Context, revision string, waiting map[string]string) error {
-	w, err := s.client.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(namespace))
+func (f *fleet) follow(ctx context.Context, revision string, waiting map[string]string) error {
+	w, err := f.stage.client.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(namespace))
 	if err != nil {
 		return fmt.Errorf("watch Kustomizations: %w", err)
 	}
@@ -269,14 +296,4 @@ func (s *stage) follow(ctx context.Context, revision string, waiting map[string]
 	}
 
 	return nil
-}
-
-// pass lets time go by.
-func pass(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // nothing to add
-	case <-time.After(d):
-		return nil
-	}
 }
