@@ -132,7 +132,9 @@ func (r *Repository) lookGet(ctx context.Context, reference string) (v1.Descript
 }
 
 func (r *Repository) getManifest(ctx context.Context, reference string) (raw []byte, mediaType string, err error) {
-	resp, err := r.request(ctx, http.MethodGet, "/manifests/"+reference, r.all.options.Limits.ManifestBytes, accepted()...)
+	limit := r.all.options.Limits.ManifestBytes
+
+	resp, err := r.request(ctx, http.MethodGet, "/manifests/"+reference, limit, accepted()...) //nolint:bodyclose // discard does
 	if err != nil {
 		return nil, "", err
 	}

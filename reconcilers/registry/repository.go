@@ -80,12 +80,22 @@ func (p pinged) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // request sends a request about the repository, and returns the answer if it has the status 200. Its body is bounded.
 func (r *Repository) request(ctx context.Context, method, what string, maxBytes int64, accept ...string) (*http.Response, error) {
-	scheme, err := r.session.scheme(ctx)
+	u, err := r.url(ctx, what)
 	if err != nil {
 		return nil, err
 	}
 
-	return r.get(ctx, method, scheme+"://"+r.name.RegistryStr()+"/v2/"+r.name.RepositoryStr()+what, maxBytes, accept...)
+	return r.get(ctx, method, u, maxBytes, accept...)
+}
+
+// url returns the URL of something in the repository.
+func (r *Repository) url(ctx context.Context, what string) (string, error) {
+	scheme, err := r.session.scheme(ctx)
+	if err != nil {
+		return "", err
+	}
+
+	return scheme + "://" + r.name.RegistryStr() + "/v2/" + r.name.RepositoryStr() + what, nil
 }
 
 func (r *Repository) get(ctx context.Context, method, u string, maxBytes int64, accept ...string) (*http.Response, error) {
@@ -166,7 +176,7 @@ func checkReference(reference string) error {
 // look asks for the head of a manifest. What registries make of that differs: if the answer is not whole, all of it is asked
 // for.
 func (r *Repository) look(ctx context.Context, reference string) (v1.Descriptor, error) {
-	resp, err := r.request(ctx, http.MethodHead, "/manifests/"+reference, 0, accepted()...)
+	resp, err := r.request(ctx, http.MethodHead, "/manifests/"+reference, 0, accepted()...) //nolint:bodyclose // discard does
 	if err != nil {
 		if _, answered := errors.AsType[*StatusError](err); answered && !final(err) {
 			return r.lookGet(ctx, reference)

@@ -110,7 +110,7 @@ func (s *session) ping(ctx context.Context, scheme string) error {
 
 	req.Header.Set("User-Agent", userAgent)
 
-	resp, err := ingest.NewClient(s.base, nil).Do(req)
+	resp, err := ingest.NewClient(s.base, nil).Do(req) //nolint:bodyclose // discard does
 	if err != nil {
 		return failedRequest(req, err)
 	}

@@ -34,53 +34,52 @@ const maxPages = 1000
 func (r *Repository) list(ctx context.Context) ([]string, error) {
 	l := tagList{limits: r.all.options.Limits}
 
-	resp, err := r.request(ctx, http.MethodGet, "/tags/list?n="+strconv.Itoa(pageSize), l.limits.TagBytes)
+	next, err := r.url(ctx, "/tags/list?n="+strconv.Itoa(pageSize))
 
 	for range maxPages {
-		if err != nil {
-			return nil, err
+		if err != nil || next == "" {
+			return l.tags, err
 		}
 
-		err = l.read(resp.Body)
-		discard(resp.Body)
-
-		if err != nil {
-			return nil, fmt.Errorf("read tags: %w", err)
-		}
-
-		next, more, err2 := nextPage(resp)
-		if err2 != nil || !more {
-			return l.tags, err2
-		}
-
-		resp, err = r.get(ctx, http.MethodGet, next, l.limits.TagBytes)
+		next, err = r.page(ctx, next, &l)
 	}
 
-	if err == nil {
-		discard(resp.Body)
-	}
-
-	return nil, fmt.Errorf("the tags have more than %d pages", maxPages)
+	return nil, errors.Join(fmt.Errorf("the tags have more than %d pages", maxPages), err)
 }
 
-// nextPage returns the URL of the next page, which has to be on the same server.
-func nextPage(resp *http.Response) (next string, more bool, err error) {
+// page adds the tags of a page, and returns the URL of the next one, if there is one.
+func (r *Repository) page(ctx context.Context, u string, l *tagList) (next string, err error) {
+	resp, err := r.get(ctx, http.MethodGet, u, l.limits.TagBytes) //nolint:bodyclose // discard does
+	if err != nil {
+		return "", err
+	}
+	defer discard(resp.Body)
+
+	if err := l.read(resp.Body); err != nil {
+		return "", fmt.Errorf("read tags: %w", err)
+	}
+
+	return nextPage(resp)
+}
+
+// nextPage returns the URL of the next page, which has to be on the same server, or nothing.
+func nextPage(resp *http.Response) (string, error) {
 	link, _, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
 	if !ok || link == "" {
-		return "", false, nil
+		return "", nil
 	}
 
 	u, err := url.Parse(link)
 	if err != nil {
-		return "", false, errors.New("the link to the next tags is no URL")
+		return "", errors.New("the link to the next tags is no URL")
 	}
 
 	u = resp.Request.URL.ResolveReference(u)
 	if u.Scheme != resp.Request.URL.Scheme || !sameHost(u.Host, resp.Request.URL.Host) {
-		return "", false, errors.New("the next tags are on another server")
+		return "", errors.New("the next tags are on another server")
 	}
 
-	return u.String(), true, nil
+	return u.String(), nil
 }
 
 // tagList collects tags within the limits.

@@ -3,7 +3,6 @@ package registry
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -128,17 +127,17 @@ func (s *Server) giveToken(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 
-	answer := map[string]any{"token": s.tokens.add(scopes)}
+	life := ""
 	if s.options.TokenSeconds > 0 {
-		answer["expires_in"] = s.options.TokenSeconds
+		life = fmt.Sprintf(`,"expires_in":%d`, s.options.TokenSeconds)
 	}
 
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(answer)
+	_, _ = fmt.Fprintf(w, `{"token":%q%s}`, s.tokens.add(scopes), life)
 }
 
 func answerError(w http.ResponseWriter, status int, code string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": "no"}}})
+	_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"no"}]}`, code)
 }

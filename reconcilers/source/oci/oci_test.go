@@ -178,12 +178,6 @@ func withRef(ref sourcev1.OCIRepositoryRef) func(*sourcev1.OCIRepositorySpec) {
 	return func(s *sourcev1.OCIRepositorySpec) { s.Reference = &ref }
 }
 
-func withSelector(mediaType, operation string) func(*sourcev1.OCIRepositorySpec) {
-	return func(s *sourcev1.OCIRepositorySpec) {
-		s.LayerSelector = &sourcev1.OCILayerSelector{MediaType: mediaType, Operation: operation}
-	}
-}
-
 func (w *world) secret(name string, data map[string]string) {
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: name}, Data: map[string][]byte{}}
 	for k, v := range data {
