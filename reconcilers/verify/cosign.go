@@ -110,11 +110,11 @@ func (c *cosign) Verify(ctx context.Context, ref name.Digest, o ...remote.Option
 		return Result{}, err
 	}
 
-	s := &search{repository: repo, judges: js}
+	s := &search{image: ref, judges: js, read: repo.blob}
 
 	// Who has a signature in one place does not care what happens in the other. The tag is one request.
-	if s.tag(ctx); s.signer == "" {
-		s.attached(ctx)
+	if s.tag(ctx, repo); s.signer == "" {
+		s.attached(ctx, repo)
 	}
 
 	switch {
@@ -129,9 +129,9 @@ func (c *cosign) Verify(ctx context.Context, ref name.Digest, o ...remote.Option
 
 // search goes through the signatures of an image until one of them counts.
 type search struct {
-	*repository
-
+	image   name.Digest
 	judges  judges
+	read    func(context.Context, v1.Descriptor) ([]byte, error) // of a layer
 	refused refusals
 
 	// signer is who made the signature that counts.
@@ -139,13 +139,13 @@ type search struct {
 }
 
 // tag looks at the signatures under the tag that is made of the digest.
-func (s *search) tag(ctx context.Context) {
-	s.look(ctx, s.image.Context().Tag(strings.Replace(s.image.DigestStr(), ":", "-", 1)+".sig"))
+func (s *search) tag(ctx context.Context, r *repository) {
+	s.look(ctx, r, s.image.Context().Tag(strings.Replace(s.image.DigestStr(), ":", "-", 1)+".sig"))
 }
 
 // look looks at the signatures of a manifest, if there is one.
-func (s *search) look(ctx context.Context, ref name.Reference) {
-	m, err := s.manifest(ctx, ref)
+func (s *search) look(ctx context.Context, r *repository, ref name.Reference) {
+	m, err := r.manifest(ctx, ref)
 
 	switch {
 	case err != nil:
@@ -186,14 +186,14 @@ func holdsSignature(d v1.Descriptor) bool {
 }
 
 // attached looks at the signatures that refer to the image.
-func (s *search) attached(ctx context.Context) {
-	all, err := s.referrers(ctx, holdsSignature)
+func (s *search) attached(ctx context.Context, r *repository) {
+	all, err := r.referrers(ctx, holdsSignature)
 	if err != nil {
 		s.refused.note(err)
 	}
 
 	for _, d := range all {
-		if s.look(ctx, s.image.Context().Digest(d.Digest.String())); s.signer != "" || ctx.Err() != nil {
+		if s.look(ctx, r, s.image.Context().Digest(d.Digest.String())); s.signer != "" || ctx.Err() != nil {
 			return
 		}
 	}
@@ -201,32 +201,26 @@ func (s *search) attached(ctx context.Context) {
 
 // layers looks at the signatures of a manifest, the ones added last first: with those that cosign adds, the older ones stay.
 func (s *search) layers(ctx context.Context, m *manifest) {
-	payloads := map[v1.Hash][]byte{}
+	contents := map[v1.Hash][]byte{}
 
 	for i, l := range slices.Backward(m.Layers) {
 		if l.MediaType != payloadType && !strings.HasPrefix(string(l.MediaType), bundleType) {
 			continue
 		}
 
-		b, ok := payloads[l.Digest]
+		_, seen := contents[l.Digest]
 
-		if len(m.Layers)-i > maxLayers || len(payloads) == maxPayloads && !ok {
+		if len(m.Layers)-i > maxLayers || len(contents) == maxPayloads && !seen {
 			s.refused.add(fmt.Errorf("%w: there are too many, %d", errUnfit, len(m.Layers)))
 
 			return
 		}
 
-		if !ok {
-			var err error
-			if b, err = s.blob(ctx, l); err != nil {
-				s.refused.note(err)
-			}
-
-			// What cannot be read once is not read again.
-			payloads[l.Digest] = b
+		if !seen {
+			contents[l.Digest] = s.content(ctx, l)
 		}
 
-		if b != nil {
+		if b := contents[l.Digest]; b != nil {
 			s.judge(l, b)
 		}
 
@@ -234,6 +228,18 @@ func (s *search) layers(ctx context.Context, m *manifest) {
 			return
 		}
 	}
+}
+
+// content reads a layer. What cannot be read is nil, and not read again.
+func (s *search) content(ctx context.Context, l v1.Descriptor) []byte {
+	b, err := s.read(ctx, l)
+	if err != nil {
+		s.refused.note(err)
+
+		return nil
+	}
+
+	return b
 }
 
 // judge verifies the signature of a layer.

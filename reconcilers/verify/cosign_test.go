@@ -80,6 +80,8 @@ func check(t *testing.T, reason string, got verify.Result, err error, want verif
 }
 
 func TestCosignKeys(t *testing.T) {
+	t.Parallel()
+
 	ts := open(t)
 
 	sign := func(k *signing.Key, l signing.Layout) func(*testing.T, name.Digest) {

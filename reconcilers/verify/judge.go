@@ -160,7 +160,7 @@ func newKeyVerifier(key crypto.PublicKey, how signature.LoadOption) (*sigstore.V
 }
 
 func (k *byKey) signer(s signed, image name.Digest) (string, error) {
-	b, err := s.withKey()
+	b, err := s.bundle(withKey)
 	if err != nil {
 		return "", err
 	}
@@ -236,7 +236,7 @@ func newKeyless(trustedRoot []byte, policy []sigstore.PolicyOption, whole bool) 
 		return nil, errors.New("the trusted root has no authority for certificates")
 	case !logs && !stamps:
 		return nil, errors.New("the trusted root has neither a transparency log nor a timestamp authority")
-	case whole && !(logs && ctLogs):
+	case whole && (!logs || !ctLogs):
 		return nil, errors.New("the trusted root of the public Sigstore lacks a log")
 	}
 
@@ -258,7 +258,7 @@ func newKeyless(trustedRoot []byte, policy []sigstore.PolicyOption, whole bool) 
 }
 
 func (k *keyless) signer(s signed, image name.Digest) (string, error) {
-	b, err := s.withCertificate()
+	b, err := s.bundle(withCertificate)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,11 +45,12 @@ func trustedRoot(t *testing.T, s *signing.Sigstore, without ...signing.Part) []b
 }
 
 func TestCosignKeyless(t *testing.T) {
+	t.Parallel()
+
 	ts := open(t)
 
 	// how is what cosign is told, and what time it is when it signs.
 	type how struct {
-		layout     signing.Layout
 		timestamp  bool
 		noLog      bool
 		issue, log time.Duration // from now
@@ -257,6 +259,44 @@ func TestCosignPublic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShared holds that many may use what verifies.
+func TestShared(t *testing.T) {
+	ts, s, n := open(t), serveSigstore(t), notary(t, "alice", signing.Validity{})
+	d := push(t, host(t, true), "app", "image")
+	signKeyless(t, ts, s, d, signing.Tag, true, false)
+	signKeyless(t, ts, s, d, signing.Bundle, true, false)
+
+	if err := n.Sign(t.Context(), d.String(), signing.Notarization{}); err != nil {
+		t.Fatal(err)
+	}
+
+	cosign, err := verify.NewCosign(verify.CosignOptions{TrustedRoot: trustedRoot(t, s)})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	notation, err := verify.NewNotation(verify.NotationOptions{
+		Data: map[string][]byte{"trustpolicy.json": signing.TrustPolicy("*", "strict"), "ca.crt": n.CA}, Client: client(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var wg sync.WaitGroup
+
+	for range 4 {
+		for _, v := range []verify.Image{cosign, notation} {
+			wg.Go(func() {
+				if _, err := v.Verify(t.Context(), d); err != nil {
+					t.Errorf("Verify(): %v", err)
+				}
+			})
+		}
+	}
+
+	wg.Wait()
 }
 
 // TestTrustedRoots holds which trusted roots are of no use.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -122,7 +123,7 @@ type notation struct {
 
 // Verify implements Image.
 func (n *notation) Verify(ctx context.Context, ref name.Digest, o ...remote.Option) (Result, error) {
-	reference := ref.Context().Name() + "@" + ref.DigestStr()
+	reference := n.scope(ref.Context()) + "@" + ref.DigestStr()
 
 	skip, err := n.skips(reference)
 	if err != nil || skip {
@@ -178,6 +179,23 @@ func (n *notation) Verify(ctx context.Context, ref name.Digest, o ...remote.Opti
 	return Result{}, refused.err()
 }
 
+// scope is the name of a repository in the policy. Docker Hub has two, and people write the other one.
+func (n *notation) scope(r name.Repository) string {
+	if r.RegistryStr() != name.DefaultRegistry {
+		return r.Name()
+	}
+
+	other := "docker.io/" + r.RepositoryStr()
+
+	for _, p := range n.policy.TrustPolicies {
+		if slices.Contains(p.RegistryScopes, other) {
+			return other
+		}
+	}
+
+	return r.Name()
+}
+
 // skips tells whether the policy of a repository asks for no verification.
 func (n *notation) skips(reference string) (bool, error) {
 	p, err := n.policy.GetApplicableTrustPolicy(reference)
@@ -204,7 +222,7 @@ func (r *repository) envelope(ctx context.Context, d v1.Descriptor) (content []b
 		return nil, "", fmt.Errorf("manifest %q is gone", d.Digest)
 	}
 
-	layers := append(m.Layers, m.Blobs...)
+	layers := slices.Concat(m.Layers, m.Blobs)
 	if len(layers) != 1 {
 		return nil, "", fmt.Errorf("%w: manifest %q has %d layers instead of one", errUnfit, d.Digest, len(layers))
 	}

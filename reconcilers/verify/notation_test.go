@@ -3,7 +3,9 @@ package verify_test
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +32,8 @@ func client() *http.Client {
 }
 
 func TestNotation(t *testing.T) {
+	t.Parallel()
+
 	good, evil := notary(t, "alice", signing.Validity{}), notary(t, "eve", signing.Validity{})
 	expired := notary(t, "alice", signing.Validity{Until: time.Now().Add(-time.Hour)})
 
@@ -184,6 +188,112 @@ func TestNotation(t *testing.T) {
 
 			got, err := v.Verify(t.Context(), d)
 			check(t, tc.reason, got, err, tc.want, tc.err, tc.text)
+		})
+	}
+}
+
+// TestNotationScope holds which policy is for which repository. Nothing is fetched: all of them say that nothing is verified.
+func TestNotationScope(t *testing.T) {
+	n := notary(t, "alice", signing.Validity{})
+
+	cases := map[string]struct {
+		reason string
+		scope  string
+		image  string
+		skips  bool
+	}{
+		"All":          {reason: "A star is for all.", scope: "*", image: "registry.example.com/app", skips: true},
+		"Same":         {reason: "The repository.", scope: "registry.example.com:5000/a/b", image: "registry.example.com:5000/a/b", skips: true},
+		"Other":        {reason: "Another repository.", scope: "registry.example.com/a", image: "registry.example.com/a/b"},
+		"DockerHub":    {reason: "As people write it.", scope: "docker.io/weir/app", image: "docker.io/weir/app", skips: true},
+		"DockerHubToo": {reason: "As the client calls it.", scope: "index.docker.io/weir/app", image: "docker.io/weir/app", skips: true},
+		"NotDockerHub": {reason: "Another registry.", scope: "docker.io/weir/app", image: "registry.example.com/weir/app"},
+	}
+
+	for testName, tc := range cases {
+		t.Run(testName, func(t *testing.T) {
+			v, err := verify.NewNotation(verify.NotationOptions{
+				Data: map[string][]byte{"trustpolicy.json": signing.TrustPolicy(tc.scope, "skip"), "ca.crt": n.CA}, Client: client(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			got, err := v.Verify(t.Context(), parse(t, tc.image+"@"+zeros))
+			if got.Skipped != tc.skips || tc.skips != (err == nil) || err != nil && !errors.Is(err, verify.ErrNotTrusted) {
+				t.Errorf("%s\nVerify(): got %v, error %v", tc.reason, got, err)
+			}
+		})
+	}
+}
+
+// TestNotationRevocation holds that it is asked whether a certificate was revoked, with the client given.
+func TestNotationRevocation(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		level  string
+		answer func(*signing.Notary) ([]byte, error)
+		want   verify.Result
+		err    error
+		text   string
+	}{
+		"Good": {
+			reason: "It was not.", level: "strict", want: verify.Result{Signer: "CN=alice,O=Weir,ST=ZH,C=CH"},
+			answer: func(n *signing.Notary) ([]byte, error) { return n.Revoked(false) },
+		},
+		"Revoked": {
+			reason: "It was.", level: "strict", err: verify.ErrNotTrusted, text: "is revoked",
+			answer: func(n *signing.Notary) ([]byte, error) { return n.Revoked(true) },
+		},
+		"NoAnswer": {
+			reason: "Nobody knows.", level: "strict", err: verify.ErrNotTrusted, text: "revocation status is unknown",
+			answer: func(*signing.Notary) ([]byte, error) { return nil, errors.New("no answer") },
+		},
+		"Permissive": {
+			reason: "It was, but the policy does not mind.", level: "permissive", want: verify.Result{Signer: "CN=alice,O=Weir,ST=ZH,C=CH"},
+			answer: func(n *signing.Notary) ([]byte, error) { return n.Revoked(true) },
+		},
+	}
+
+	for testName, tc := range cases {
+		t.Run(testName, func(t *testing.T) {
+			var (
+				n    *signing.Notary
+				seen atomic.Int32
+			)
+
+			lists := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				seen.Add(1)
+
+				b, err := tc.answer(n)
+				if err != nil {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+
+				_, _ = w.Write(b)
+			}))
+			t.Cleanup(lists.Close)
+
+			n = notary(t, "alice", signing.Validity{List: lists.URL})
+			d := push(t, host(t, true), "app", "image")
+
+			if err := n.Sign(t.Context(), d.String(), signing.Notarization{}); err != nil {
+				t.Fatal(err)
+			}
+
+			v, err := verify.NewNotation(verify.NotationOptions{
+				Data: map[string][]byte{"trustpolicy.json": signing.TrustPolicy("*", tc.level), "ca.crt": n.CA}, Client: client(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			got, err := v.Verify(t.Context(), d)
+			check(t, tc.reason, got, err, tc.want, tc.err, tc.text)
+
+			if seen.Load() == 0 {
+				t.Errorf("%s\nnobody asked", tc.reason)
+			}
 		})
 	}
 }

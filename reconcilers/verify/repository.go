@@ -60,16 +60,25 @@ func (r *repository) manifest(ctx context.Context, ref name.Reference) (*manifes
 		return nil, fmt.Errorf("get manifest %q: %w", ref.Identifier(), err)
 	}
 
-	if len(d.Manifest) > maxManifest {
-		return nil, fmt.Errorf("%w: manifest %q has more than %d bytes", errUnfit, ref.Identifier(), maxManifest)
+	m, err := readManifest(d.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("%w: manifest %q: %w", errUnfit, ref.Identifier(), err)
 	}
 
-	var m manifest
-	if err := json.Unmarshal(d.Manifest, &m); err != nil {
-		return nil, fmt.Errorf("%w: parse manifest %q: %w", errUnfit, ref.Identifier(), err)
+	return m, nil
+}
+
+func readManifest(b []byte) (*manifest, error) {
+	if len(b) > maxManifest {
+		return nil, fmt.Errorf("more than %d bytes", maxManifest)
 	}
 
-	return &m, nil
+	m := &manifest{}
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+
+	return m, nil
 }
 
 // blob reads a blob, whose digest is checked.

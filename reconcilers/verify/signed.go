@@ -21,10 +21,8 @@ import (
 
 // signed is a signature of cosign with what it signs. Both layouts become the same, so that there is one way to verify them.
 type signed interface {
-	// withKey and withCertificate return the signature for verification with a key that is known, and with the certificate
-	// that it comes with.
-	withKey() (*bundle.Bundle, error)
-	withCertificate() (*bundle.Bundle, error)
+	// bundle returns the signature for verification with a key that is known, or with the certificate that it comes with.
+	bundle(m method) (*bundle.Bundle, error)
 
 	// artifact is what has to be signed.
 	artifact(image name.Digest) (sigstore.ArtifactPolicyOption, error)
@@ -33,8 +31,16 @@ type signed interface {
 	about(image name.Digest, r *sigstore.VerificationResult) error
 }
 
+// method is how a signature is verified.
+type method bool
+
+const (
+	withKey         method = false
+	withCertificate method = true
+)
+
 // statement is a signature in a Sigstore bundle: of a statement with the image as its subject.
-type statement struct{ *bundle.Bundle }
+type statement struct{ b *bundle.Bundle }
 
 // readBundle reads a Sigstore bundle.
 func readBundle(content []byte) (s signed, err error) {
@@ -52,8 +58,7 @@ func readBundle(content []byte) (s signed, err error) {
 	return statement{b}, nil
 }
 
-func (s statement) withKey() (*bundle.Bundle, error)         { return s.Bundle, nil }
-func (s statement) withCertificate() (*bundle.Bundle, error) { return s.Bundle, nil }
+func (s statement) bundle(method) (*bundle.Bundle, error) { return s.b, nil }
 
 func (s statement) artifact(image name.Digest) (sigstore.ArtifactPolicyOption, error) {
 	algorithm, sum, err := digestOf(image)
@@ -130,13 +135,39 @@ func (p *payload) about(image name.Digest, _ *sigstore.VerificationResult) error
 	return nil
 }
 
-func (p *payload) withKey() (*bundle.Bundle, error) {
-	return p.bundle(&protobundle.VerificationMaterial{
+// bundle is the payload's signature in the form of the first bundles, which had what the annotations have.
+func (p *payload) bundle(m method) (b *bundle.Bundle, err error) {
+	defer guard(&err)
+
+	material := &protobundle.VerificationMaterial{
 		Content: &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{}},
+	}
+
+	if m == withCertificate {
+		if material, err = p.certificate(); err != nil {
+			return nil, err
+		}
+	}
+
+	sum := sha256.Sum256(p.content)
+
+	b, err = bundle.NewBundle(&protobundle.Bundle{
+		MediaType:            bundleType + "+json;version=0.1",
+		VerificationMaterial: material,
+		Content: &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
+			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]},
+			Signature:     p.signature,
+		}},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("read signature: %w", err)
+	}
+
+	return b, nil
 }
 
-func (p *payload) withCertificate() (*bundle.Bundle, error) {
+// certificate is the certificate that the signature comes with, and what vouches for the time.
+func (p *payload) certificate() (*protobundle.VerificationMaterial, error) {
 	block, _ := pem.Decode([]byte(p.notes[certificateNote]))
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("the signature comes without a certificate")
@@ -152,7 +183,7 @@ func (p *payload) withCertificate() (*bundle.Bundle, error) {
 		return nil, err
 	}
 
-	return p.bundle(&protobundle.VerificationMaterial{
+	return &protobundle.VerificationMaterial{
 		Content: &protobundle.VerificationMaterial_X509CertificateChain{
 			X509CertificateChain: &protocommon.X509CertificateChain{
 				Certificates: []*protocommon.X509Certificate{{RawBytes: block.Bytes}},
@@ -160,28 +191,7 @@ func (p *payload) withCertificate() (*bundle.Bundle, error) {
 		},
 		TlogEntries:               entries,
 		TimestampVerificationData: timestamps,
-	})
-}
-
-// bundle is the payload's signature in the form of the first bundles, which had what the annotations have.
-func (p *payload) bundle(m *protobundle.VerificationMaterial) (b *bundle.Bundle, err error) {
-	defer guard(&err)
-
-	sum := sha256.Sum256(p.content)
-
-	b, err = bundle.NewBundle(&protobundle.Bundle{
-		MediaType:            bundleType + "+json;version=0.1",
-		VerificationMaterial: m,
-		Content: &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-			MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]},
-			Signature:     p.signature,
-		}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read signature: %w", err)
-	}
-
-	return b, nil
+	}, nil
 }
 
 // entries are the promise of the log to include the signature, if there is one.

@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -22,8 +23,8 @@ import (
 
 // Notary signs with Notation.
 type Notary struct {
-	ca, leaf *x509.Certificate
-	key      *ecdsa.PrivateKey
+	ca, leaf   *x509.Certificate
+	caKey, key *ecdsa.PrivateKey
 
 	// CA is the certificate of the notary's authority in PEM, what others trust.
 	CA []byte
@@ -33,7 +34,12 @@ type Notary struct {
 }
 
 // Validity is when a certificate is valid. Zero times are a day from now.
-type Validity struct{ From, Until time.Time }
+type Validity struct {
+	From, Until time.Time
+
+	// List is where the authority lists the certificates that it revoked. Empty means nowhere.
+	List string
+}
 
 // NewNotary makes a notary with an authority of its own. The subject of its certificate has the name and stands for Weir in
 // Zurich, Switzerland.
@@ -63,7 +69,7 @@ func NewNotary(name string, v Validity) (*Notary, error) {
 	top := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: subject(name + " CA"),
 		NotBefore: time.Now().Add(-2 * authorities), NotAfter: time.Now().Add(2 * authorities),
-		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true,
 	}
 
 	ca, err := issue(top, top, caKey.Public(), caKey)
@@ -71,15 +77,35 @@ func NewNotary(name string, v Validity) (*Notary, error) {
 		return nil, err
 	}
 
-	leaf, err := issue(&x509.Certificate{
+	below := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: subject(name), NotBefore: v.From, NotAfter: v.Until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-	}, ca, key.Public(), caKey)
+	}
+	if v.List != "" {
+		below.CRLDistributionPoints = []string{v.List}
+	}
+
+	leaf, err := issue(below, ca, key.Public(), caKey)
 	if err != nil {
 		return nil, err
 	}
 
-	return &Notary{ca: ca, leaf: leaf, key: key, CA: encode(ca), Leaf: encode(leaf)}, nil
+	return &Notary{ca: ca, leaf: leaf, caKey: caKey, key: key, CA: encode(ca), Leaf: encode(leaf)}, nil
+}
+
+// Revoked returns the list of the certificates that the authority revoked: that of the notary, or none.
+func (n *Notary) Revoked(it bool) ([]byte, error) {
+	list := &x509.RevocationList{
+		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(authorities),
+	}
+
+	if it {
+		list.RevokedCertificateEntries = []x509.RevocationListEntry{
+			{SerialNumber: n.leaf.SerialNumber, RevocationTime: time.Now().Add(-time.Hour)},
+		}
+	}
+
+	return x509.CreateRevocationList(rand.Reader, list, n.ca, n.caKey)
 }
 
 // Media types of signatures.
@@ -122,7 +148,7 @@ func (n *Notary) Sign(ctx context.Context, image string, how Notarization) error
 		o.TSARootCAs = x509.NewCertPool()
 		o.TSARootCAs.AddCert(how.Timestamp.tsa.root)
 
-		if o.Timestamper, err = tspclient.NewHTTPTimestamper(http.DefaultClient, how.Timestamp.URL+notaryTimestampPath); err != nil {
+		if o.Timestamper, err = tspclient.NewHTTPTimestamper(&http.Client{Timeout: time.Minute}, how.Timestamp.URL+notaryTimestampPath); err != nil {
 			return err
 		}
 	}
