@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -85,7 +86,16 @@ func (n *Network) openSSH(u *url.URL, c Credentials, proxy *url.URL) (Transport,
 		return nil, err
 	}
 
-	dial := dialerThrough(proxy, ingest.NewDialer(n.options.Transports.Allow))
+	allow := n.options.Transports.Allow
+
+	// The proxy connects to where it is told, and the guard sees only the address of the proxy.
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && proxy != nil && allow != nil {
+		if err := allow(addr); err != nil {
+			return nil, err
+		}
+	}
+
+	dial := dialerThrough(proxy, ingest.NewDialer(allow))
 
 	return newSSH(dial, sshAlgorithms{keyExchanges: n.options.SSHKeyExchanges, hostKeys: n.options.SSHHostKeys}, u, c.user, keys), nil
 }
