@@ -76,6 +76,7 @@ type Server struct {
 	keys      *Keys
 	server    *http.Server
 	authority *Authority
+	conns     atomic.Int64
 	before    atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 
 	mu       sync.Mutex
@@ -107,7 +108,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 	s := New(o)
 	s.Addr = l.Addr().String()
-	s.server = &http.Server{Handler: s} //nolint:gosec // a test server: slow clients are part of the tests
+	s.server = &http.Server{Handler: s, ConnState: s.count} //nolint:gosec // a test server: slow clients are part of the tests
 
 	if !o.TLS {
 		go s.server.Serve(l) //nolint:errcheck // ends with Close
@@ -186,6 +187,15 @@ func (s *Server) Requests() []Request {
 	s.requests = nil
 
 	return all
+}
+
+// Connections returns how many there were since the last call.
+func (s *Server) Connections() int64 { return s.conns.Swap(0) }
+
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.conns.Add(1)
+	}
 }
 
 // ServeHTTP implements http.Handler.

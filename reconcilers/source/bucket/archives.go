@@ -3,7 +3,6 @@ package bucket
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/flight"
-	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 const (
@@ -137,16 +135,7 @@ func (a *archives) make(ctx context.Context, b *bucket, series seriesKey, object
 		return made{}, err
 	}
 
-	dir, err := os.MkdirTemp(b.buckets.options.Dir, scratch)
-	if err != nil {
-		return made{}, fmt.Errorf("make directory: %w", err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // what is left is removed at the next start
-
-	f, err := newFetch(b, dir)
-	if err != nil {
-		return made{}, err
-	}
+	f := newFetch(b)
 	defer f.close()
 
 	last, _ := a.pasts.Get(series)
@@ -154,7 +143,12 @@ func (a *archives) make(ctx context.Context, b *bucket, series seriesKey, object
 		return made{}, err
 	}
 
-	d, release, err := a.store.Add(ctx, source.Archive(ctx, a.store, dir, source.Rules{}))
+	content, err := f.archive(a.store)
+	if err != nil {
+		return made{}, err
+	}
+
+	d, release, err := a.store.Add(ctx, content)
 	if err != nil {
 		return made{}, &storeError{err}
 	}

@@ -3,10 +3,8 @@ package bucket
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/weir-dev/weir/reconcilers/cloud"
@@ -16,11 +14,11 @@ import (
 
 // Options are the parameters of Buckets.
 type Options struct {
-	// Dir is where objects lie until they are in an artifact. It belongs to the buckets alone: what an earlier process left there
-	// is removed. It is required.
+	// Dir is where objects lie until they are in an artifact, in files without names. It is made if it is not there. Empty means the
+	// directory for temporary files.
 	Dir string
 
-	// Transports reach the storages. It is required.
+	// Transports reach the storages. Nil means such that allow all addresses.
 	Transports *ingest.Transports
 
 	// Cloud gives credentials to objects that name no Secret. Nil means that they get none.
@@ -74,8 +72,6 @@ const (
 
 	// defaultParallel at 50 ms per request are about 2000 objects a second.
 	defaultParallel = 96
-
-	scratch = "bucket-"
 )
 
 // NewBuckets returns buckets that nobody has looked at yet.
@@ -89,23 +85,13 @@ func NewBuckets(o Options) (*Buckets, error) {
 		o.Now = time.Now
 	}
 
-	if o.Dir == "" || o.Transports == nil {
-		return nil, errors.New("buckets need a directory and transports")
+	if o.Transports == nil {
+		o.Transports = &ingest.Transports{}
 	}
 
+	o.Dir = cmp.Or(o.Dir, os.TempDir())
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
-	}
-
-	left, err := filepath.Glob(filepath.Join(o.Dir, scratch+"*"))
-	if err != nil {
-		return nil, fmt.Errorf("find unfinished directories: %w", err)
-	}
-
-	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("remove unfinished directory: %w", err)
-		}
 	}
 
 	return &Buckets{
