@@ -67,6 +67,16 @@ type member struct {
 func archive(t testing.TB, members ...member) []byte {
 	t.Helper()
 
+	b, err := tryArchive(members...)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return b
+}
+
+// tryArchive makes an archive, if there can be one.
+func tryArchive(members ...member) ([]byte, error) {
 	var b bytes.Buffer
 	zip := gzip.NewWriter(&b)
 	w := tar.NewWriter(zip)
@@ -78,19 +88,15 @@ func archive(t testing.TB, members ...member) []byte {
 
 		h := &tar.Header{Name: m.name, Typeflag: m.kind, Linkname: m.link, Mode: 0o644, Size: int64(len(m.content))}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 
 		if _, err := w.Write([]byte(m.content)); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 
-	if err := errors.Join(w.Close(), zip.Close()); err != nil {
-		t.Fatal(err)
-	}
-
-	return b.Bytes()
+	return b.Bytes(), errors.Join(w.Close(), zip.Close())
 }
 
 // packaged makes an archive of the files of a chart, in the order of their names.
