@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"helm.sh/helm/v3/pkg/chart"
@@ -17,7 +18,7 @@ import (
 )
 
 // resolveDependencies adds the charts to a chart that it depends on, and returns how many they are.
-func (o *tree) resolveDependencies(ctx context.Context, c *chart.Chart) (int, error) {
+func (o *tree) resolveDependencies(ctx context.Context, c *chart.Chart) (n int, err error) {
 	repos, err := o.Sources.HelmRepositories(ctx, o.obj.Namespace)
 	if err != nil {
 		return 0, fmt.Errorf("failed to list HelmRepositories: %w", err)
@@ -30,8 +31,17 @@ func (o *tree) resolveDependencies(ctx context.Context, c *chart.Chart) (int, er
 		return o.dependency(ctx, repositoryOf(d.Repository, repos), d)
 	}}
 
-	return d.Resolve(ctx, c) //nolint:wrapcheck // it says which dependency
+	err = source.Bounded(ctx, maxResolve, func(ctx context.Context) (err error) {
+		n, err = d.Resolve(ctx, c)
+
+		return err //nolint:wrapcheck // it says which dependency
+	})
+
+	return n, err //nolint:wrapcheck // as above
 }
+
+// maxResolve is how long it may take to find all charts that a chart depends on. Each repository has its own timeout, too.
+const maxResolve = 5 * time.Minute
 
 // repositoryOf returns the HelmRepository with the URL, or one that stands for it and that nobody has made.
 func repositoryOf(url string, repos []*sourcev1.HelmRepository) *sourcev1.HelmRepository {

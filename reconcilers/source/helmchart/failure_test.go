@@ -1,7 +1,12 @@
 package helmchart_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,6 +148,21 @@ func TestFailures(t *testing.T) {
 			make:   func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) { obj.Spec.Chart = "tampered" },
 			want:   outcome{condition: build, reason: "ChartPullError", message: "chart pull error: failed to download chart for remote reference: "},
 		},
+		"Hostile": {
+			reason: "One that leads out of the chart is none.",
+			make:   func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) { obj.Spec.Chart = "hostile" },
+			want: outcome{
+				condition: build, reason: "ChartPullError",
+				message: `chart pull error: failed to download chart for remote reference: failed to load chart: unpack chart: "hostile/../../x": the name leads out`,
+			},
+		},
+		"Large": {
+			reason: "So is one that is too large.",
+			make:   func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) { obj.Spec.Chart = "large" },
+			want: outcome{
+				condition: build, reason: "ChartPullError", message: "chart pull error: failed to download chart for remote reference: ",
+			},
+		},
 		"NoValuesFile": {
 			reason: "Values files have to be there.",
 			make: func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) {
@@ -206,7 +226,8 @@ func TestFailures(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			s := serve(t, helmrepo.Options{}, helmrepo.Chart("podinfo", "6.3.5"), helmrepo.Chart("gone", "1.0.0"), helmrepo.Chart("tampered", "1.0.0"))
+			s := serve(t, helmrepo.Options{Wrap: hostile(t)},
+				helmrepo.Chart("podinfo", "6.3.5"), helmrepo.Chart("gone", "1.0.0"), helmrepo.Chart("tampered", "1.0.0"))
 			spoil(t, s)
 			w.repository(t, "charts", s.URL())
 
@@ -253,8 +274,51 @@ func spoil(t *testing.T, s *helmrepo.Server) {
 	other := helmrepo.Chart("tampered", "1.0.0")
 	other.Files = append(other.Files, &chart.File{Name: "more", Data: []byte("x")})
 	check(t, s.Add(other))
-	s.SetIndex([]byte(strings.ReplaceAll(index, "gone-1.0.0.tgz", "lost-1.0.0.tgz")))
+	index = strings.ReplaceAll(index, "gone-1.0.0.tgz", "lost-1.0.0.tgz")
+
+	for _, name := range []string{"hostile", "large"} {
+		index = strings.Replace(index, "entries:\n", "entries:\n  "+name+":\n  - apiVersion: v2\n    name: "+name+
+			"\n    version: 1.0.0\n    urls: ["+name+"-1.0.0.tgz]\n", 1)
+	}
+
+	s.SetIndex([]byte(index))
 }
+
+// hostile answers with packages that nobody should take.
+func hostile(t *testing.T) func(http.Handler) http.Handler {
+	t.Helper()
+
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	w := tar.NewWriter(zip)
+
+	for name, content := range map[string]string{"hostile/../../x": "x"} {
+		check(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}))
+		_, err := w.Write([]byte(content))
+		check(t, err)
+	}
+
+	check(t, errors.Join(w.Close(), zip.Close()))
+
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			switch req.URL.Path {
+			case "/charts/hostile-1.0.0.tgz":
+				_, _ = rw.Write(b.Bytes())
+			case "/charts/large-1.0.0.tgz":
+				_, _ = io.CopyN(rw, zeros{}, 11<<20) //nolint:errcheck // the client hangs up
+			default:
+				next.ServeHTTP(rw, req)
+			}
+		})
+	}
+}
+
+// zeros has no end.
+type zeros struct{}
+
+// Read implements io.Reader.
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // judge compares the conditions with how a failure has to show.
 func judge(t *testing.T, obj *sourcev1.HelmChart, reason string, want outcome) {

@@ -14,6 +14,7 @@ import (
 
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/charts"
+	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/registry"
@@ -38,12 +39,28 @@ type image struct {
 
 // openImage finds the credentials for a registry.
 func (r *reconciler) openImage(ctx context.Context, obj *sourcev1.HelmChart, repo *sourcev1.HelmRepository, since time.Time) (origin, error) {
+	if err := checkName(obj.Spec.Chart); err != nil {
+		return nil, failed(sourcev1.InvalidChartReferenceReason, err)
+	}
+
 	repository, err := r.openRegistry(ctx, repo, obj.Spec.Chart)
 	if err != nil {
 		return nil, err
 	}
 
 	return &image{reconciler: r, obj: obj, repo: repo, repository: repository, since: since}, nil
+}
+
+// checkName refuses what is no name of a chart in a registry: it becomes a part of a repository's name, and must not lead to
+// another one.
+func checkName(chart string) error {
+	for part := range strings.SplitSeq(strings.Trim(chart, "/"), "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, ":@") {
+			return fmt.Errorf("'%s' is no name of a chart", chart)
+		}
+	}
+
+	return nil
 }
 
 // openRegistry opens what holds a chart in a registry.
@@ -126,8 +143,9 @@ func (r *reconciler) choose(ctx context.Context, repository *registry.Repository
 	if tag = highest(tags, allowed); tag == "" {
 		name := repository.Name().String()
 
-		return "", "", failed(sourcev1.InvalidChartReferenceReason,
-			errNoVersion(name[strings.LastIndex(name, "/")+1:], version, charts.ErrNoVersion))
+		// A version may be pushed at any time, and nothing would tell: so it is not for good.
+		return "", "", engine.Fail(sourcev1.InvalidChartReferenceReason, fmt.Errorf("%s: %w", describe(sourcev1.InvalidChartReferenceReason),
+			errNoVersion(name[strings.LastIndex(name, "/")+1:], version, charts.ErrNoVersion)))
 	}
 
 	return versionOf(tag), tag, nil

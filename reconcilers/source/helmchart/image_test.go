@@ -102,12 +102,12 @@ func TestImageFailures(t *testing.T) {
 		want   outcome
 	}{
 		"NoVersion": {
-			reason: "A range without a version.",
+			reason: "A range without a version: nobody would tell of a new one, so it is looked for again.",
 			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
 				obj.Spec.Version = "9.x"
 			},
 			want: outcome{
-				condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true,
+				condition: meta.BuildFailedCondition, reason: "InvalidChartReference",
 				message: "invalid chart reference: failed to get chart version for remote reference: no 'podinfo' chart with version matching '9.x' found",
 			},
 		},
@@ -117,6 +117,16 @@ func TestImageFailures(t *testing.T) {
 				obj.Spec.Version = "nine"
 			},
 			want: outcome{condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true, message: "invalid chart reference: "},
+		},
+		"BadName": {
+			reason: "What leads to another repository.",
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Chart = "../podinfo"
+			},
+			want: outcome{
+				condition: meta.FetchFailedCondition, reason: "InvalidChartReference", stalled: true,
+				message: "invalid chart reference: '../podinfo' is no name of a chart",
+			},
 		},
 		"NoTag": {
 			reason: "A version without a tag may be pushed any time.",
