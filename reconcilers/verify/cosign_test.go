@@ -356,6 +356,7 @@ func TestFingerprint(t *testing.T) {
 		"Rotated": {reason: "Another key.", data: []map[string][]byte{change(func(m map[string][]byte) { m["b.pub"] = []byte("c") })}},
 		"Removed": {reason: "One key less.", data: []map[string][]byte{change(func(m map[string][]byte) { delete(m, "b.pub") })}},
 		"Root":    {reason: "Another trusted root.", data: []map[string][]byte{change(func(m map[string][]byte) { m["trusted_root.json"] = []byte("s") })}},
+		"Role":    {reason: "What is no key any more is missing.", data: []map[string][]byte{change(func(m map[string][]byte) { m["b.pem"] = m["b.pub"]; delete(m, "b.pub") })}},
 		"Joined":  {reason: "The bounds between keys count.", data: []map[string][]byte{{"a.pub": []byte("ab"), "trusted_root.json": []byte("r")}}},
 	}
 

@@ -39,23 +39,36 @@ func NewKeyring(data map[string][]byte) (*Keyring, error) {
 		return nil, ErrNoKeys
 	}
 
-	k := &Keyring{fingerprint: fingerprint(slices.Collect(maps.Values(data)))}
+	k := &Keyring{}
+	parts := make([]part, 0, len(data))
 
 	for _, entry := range slices.Sorted(maps.Keys(data)) {
 		if err := k.add(entry, data[entry]); err != nil {
 			return nil, fmt.Errorf("read public keys %q: %w", entry, err)
 		}
+
+		role := "openpgp"
+		if hasSuffix(entry, sshSuffix) {
+			role = "ssh"
+		}
+
+		parts = append(parts, part{role: role, value: data[entry]})
 	}
+
+	k.fingerprint = fingerprint(parts)
 
 	return k, nil
 }
+
+// sshSuffix is how the names of entries with SSH keys end.
+const sshSuffix = ".sshpub"
 
 func (k *Keyring) add(entry string, b []byte) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return ErrNoKeys
 	}
 
-	if hasSuffix(entry, ".sshpub") {
+	if hasSuffix(entry, sshSuffix) {
 		keys, err := readAuthorizedKeys(b)
 		k.ssh = append(k.ssh, keys...)
 

@@ -178,15 +178,26 @@ type tools struct {
 	rsa, ed, ec *signing.Key
 }
 
-// shared makes the tools once for all tests.
-var shared = sync.OnceValues(func() (*tools, error) {
-	dir, err := os.MkdirTemp("", "weir-verify-")
-	if err != nil {
+// shared makes the tools once for all tests, in a folder that goes after the last one.
+var shared = sync.OnceValues(func() (ts *tools, err error) {
+	if folder, err = os.MkdirTemp("", "weir-verify-"); err != nil {
 		return nil, err
 	}
 
-	return newTools(context.Background(), dir)
+	return newTools(context.Background(), folder)
 })
+
+var folder string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+
+	os.Exit(code)
+}
 
 func open(t *testing.T) *tools {
 	t.Helper()
