@@ -16,6 +16,7 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/registry"
+	"github.com/weir-dev/weir/test/proxy"
 	server "github.com/weir-dev/weir/test/registry"
 )
 
@@ -354,5 +355,52 @@ func TestManyAnnotations(t *testing.T) {
 
 	if diff := cmp.Diff(map[string]string{created: "today"}, got.Status.Artifact.Metadata); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A name that exists only for the proxy shows that all goes through it.
+func TestProxy(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		server   server.Options
+		port     string
+		password string
+		want     string
+	}{
+		"Plain":  {reason: "Requests are passed on.", port: "80", password: "p4ss", want: "True Succeeded: "},
+		"Tunnel": {reason: "There is a tunnel.", port: "443", server: server.Options{TLS: true}, password: "p4ss", want: "True Succeeded: "},
+		"Refused": {
+			reason: "The proxy has a password.", port: "443", server: server.Options{TLS: true}, password: "other-p4ss",
+			want: "False OCIArtifactPullFailed: failed to determine artifact digest: ",
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := serve(t, tc.server)
+			push(t, s, "latest", "a: 1\n")
+
+			p, err := proxy.Serve(t.Context(), proxy.Options{
+				Username: "me", Password: "p4ss", Hosts: map[string]string{"registry.test:" + tc.port: s.Addr},
+			})
+			check(t, err)
+			t.Cleanup(p.Close)
+
+			w.secret("proxy", map[string]string{"address": "http://" + p.Addr, "username": "me", "password": tc.password})
+
+			obj := object("app", s, func(s *sourcev1.OCIRepositorySpec) {
+				s.URL, s.Insecure = "oci://registry.test/org/app", true
+				s.ProxySecretRef = &meta.LocalObjectReference{Name: "proxy"}
+			})
+			got := w.bench(t, obj).run(t, obj).Object
+			expect(t, got, meta.ReadyCondition, tc.want)
+
+			for _, c := range got.Status.Conditions {
+				if strings.Contains(c.Message, "p4ss") {
+					t.Errorf("%s\na condition holds the password: %s", tc.reason, c.Message)
+				}
+			}
+		})
 	}
 }
