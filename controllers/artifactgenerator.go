@@ -86,7 +86,7 @@ func (p *Process) generatorOf(ctx context.Context, key types.NamespacedName) (ty
 }
 
 // generated handles the events of ExternalArtifacts for those who made them: what somebody else removes or changes is put back.
-// What a generator wrote itself finds nothing to do.
+// Another artifact in the status does not count, for it is what the generator itself writes.
 func generated() handler.TypedFuncs[*sourcev1.ExternalArtifact, reconcile.Request] {
 	wake := func(ea *sourcev1.ExternalArtifact, q queue) {
 		if key, ok := generator.MakerKey(ea); ok {
@@ -96,7 +96,7 @@ func generated() handler.TypedFuncs[*sourcev1.ExternalArtifact, reconcile.Reques
 
 	return handler.TypedFuncs[*sourcev1.ExternalArtifact, reconcile.Request]{
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*sourcev1.ExternalArtifact], q queue) {
-			if e.ObjectOld.Generation != e.ObjectNew.Generation || renewed(e.ObjectOld, e.ObjectNew) ||
+			if e.ObjectOld.Generation != e.ObjectNew.Generation ||
 				e.ObjectNew.Status.Artifact == nil && e.ObjectOld.Status.Artifact != nil ||
 				!sameAnnotations(e.ObjectOld.Labels, e.ObjectNew.Labels) {
 				wake(e.ObjectOld, q) // who made it may have been edited out

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -16,6 +17,7 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	extensionsv1beta1 "github.com/weir-dev/weir/api/sourceextensions/v1beta1"
 )
 
 // Scheme returns the types that the controllers of this version read and write.
@@ -23,8 +25,8 @@ func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 
 	for _, add := range []func(*runtime.Scheme) error{
-		metav1.AddMetaToScheme, corev1.AddToScheme, eventsv1.AddToScheme, apiextensionsv1.AddToScheme,
-		sourcev1.AddToScheme, kustomizev1.AddToScheme, fluxv1.AddToScheme,
+		metav1.AddMetaToScheme, corev1.AddToScheme, authenticationv1.AddToScheme, eventsv1.AddToScheme, apiextensionsv1.AddToScheme,
+		sourcev1.AddToScheme, extensionsv1beta1.AddToScheme, kustomizev1.AddToScheme, fluxv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return nil, fmt.Errorf("build scheme: %w", err)

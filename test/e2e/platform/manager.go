@@ -108,7 +108,7 @@ func (m *Manager) Ready(ctx context.Context) error {
 	var last error
 
 	for {
-		if last = get(ctx, "http://"+m.health+"/readyz"); last == nil {
+		if last = m.IsReady(ctx); last == nil {
 			return nil
 		}
 
@@ -121,6 +121,12 @@ func (m *Manager) Ready(ctx context.Context) error {
 		}
 	}
 }
+
+// IsReady returns nil if the process says that it is ready.
+func (m *Manager) IsReady(ctx context.Context) error { return get(ctx, "http://"+m.health+"/readyz") }
+
+// Address returns where the process serves its artifacts.
+func (m *Manager) Address() string { return m.storage }
 
 // Ended is closed when the process has ended.
 func (m *Manager) Ended() <-chan struct{} { return m.ended }
