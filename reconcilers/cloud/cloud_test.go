@@ -31,7 +31,7 @@ import (
 )
 
 // sky is the cloud of all tests: the authority of its certificates has to be known before the first connection is made.
-var sky *clouds.Cloud //nolint:gochecknoglobals // see TestMain
+var sky *clouds.Cloud
 
 func TestMain(m *testing.M) {
 	os.Exit(clouds.Main(m, func(c *clouds.Cloud) { sky = c }))

@@ -87,7 +87,7 @@ func (c *Cloud) entraToken(w http.ResponseWriter, r *http.Request, tenant string
 
 // certified tells whether the assertion is signed with the key of a certificate, by RS256 or PS256.
 func (c *Cloud) certified(assertion string) bool {
-	text, last, _ := cutLast(assertion, ".")
+	text, last := cutLast(assertion, ".")
 	hash := sha256.Sum256([]byte(text))
 
 	signature, err := base64.RawURLEncoding.DecodeString(last)

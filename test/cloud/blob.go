@@ -148,7 +148,7 @@ func sharedKey(key []byte, account string, r *http.Request) string {
 
 	slices.Sort(own)
 
-	resource := "/" + account + r.URL.EscapedPath()
+	resource := []string{"/" + account + r.URL.EscapedPath()}
 
 	query := r.URL.Query()
 	names := make([]string, 0, len(query))
@@ -160,11 +160,11 @@ func sharedKey(key []byte, account string, r *http.Request) string {
 	slices.Sort(names)
 
 	for _, name := range names {
-		resource += "\n" + strings.ToLower(name) + ":" + strings.Join(query[name], ",")
+		resource = append(resource, strings.ToLower(name)+":"+strings.Join(query[name], ","))
 	}
 
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte(strings.Join(append(append(lines, own...), resource), "\n")))
+	h.Write([]byte(strings.Join(slices.Concat(lines, own, resource), "\n")))
 
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }

@@ -44,7 +44,7 @@ func (c *Cloud) NewServiceKey(mail string) ([]byte, error) {
 
 	c.ServiceKeys[mail] = ServiceKey{&key.PublicKey}
 
-	return json.Marshal(map[string]string{
+	return json.Marshal(map[string]string{ //nolint:gosec // the key is new
 		"type": "service_account", "client_email": mail, "private_key_id": "1", "token_uri": "https://oauth2.googleapis.com/token",
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})),
 	})
@@ -62,7 +62,7 @@ func (c *Cloud) serveGoogleSTS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	answer(w, http.StatusOK, map[string]any{
+	answer(w, http.StatusOK, map[string]any{ //nolint:gosec // the token is new
 		"access_token": c.issue("federated:" + account), "expires_in": int(c.lifetime().Seconds()), "token_type": "Bearer",
 		"issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
 	})
@@ -92,7 +92,7 @@ func (c *Cloud) serveGoogleIAM(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) serveGoogleOAuth(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 
-	text, sum, _ := cutLast(r.PostForm.Get("assertion"), ".")
+	text, sum := cutLast(r.PostForm.Get("assertion"), ".")
 	_, body, _ := strings.Cut(text, ".")
 	raw, _ := base64.RawURLEncoding.DecodeString(body)
 	signature, _ := base64.RawURLEncoding.DecodeString(sum)

@@ -157,19 +157,27 @@ func (s *azureBucket) list(ctx context.Context, prefix string, visit func(object
 			continue
 		}
 
-		for _, blob := range page.Segment.BlobItems {
-			if blob == nil || blob.Name == nil || blob.Properties == nil || blob.Properties.ETag == nil {
-				continue
-			}
+		if err := visitBlobs(page.Segment.BlobItems, visit); err != nil {
+			return err
+		}
+	}
 
-			found := object{key: *blob.Name, etag: unquote(string(*blob.Properties.ETag))}
-			if size := blob.Properties.ContentLength; size != nil {
-				found.size = *size
-			}
+	return nil
+}
 
-			if err := visit(found); err != nil {
-				return err
-			}
+func visitBlobs(items []*container.BlobItem, visit func(object) error) error {
+	for _, blob := range items {
+		if blob == nil || blob.Name == nil || blob.Properties == nil || blob.Properties.ETag == nil {
+			continue
+		}
+
+		found := object{key: *blob.Name, etag: unquote(string(*blob.Properties.ETag))}
+		if size := blob.Properties.ContentLength; size != nil {
+			found.size = *size
+		}
+
+		if err := visit(found); err != nil {
+			return err
 		}
 	}
 

@@ -32,7 +32,7 @@ import (
 )
 
 // sky is the cloud of all tests, see package test/cloud.
-var sky *clouds.Cloud //nolint:gochecknoglobals // see TestMain
+var sky *clouds.Cloud
 
 func TestMain(m *testing.M) {
 	os.Exit(clouds.Main(m, func(c *clouds.Cloud) { sky = c }))

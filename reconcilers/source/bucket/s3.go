@@ -152,7 +152,7 @@ func (s *s3) login(ctx context.Context, c *cloud.Credentials, who cloud.Request)
 
 		s.held.keys.Store(&keys)
 	case s.ldap != nil:
-		_, err := s.ldap.GetWithContext(&credentials.CredContext{Context: ctx, Client: http.DefaultClient})
+		_, err := s.ldap.GetWithContext(&credentials.CredContext{Context: ctx})
 		if err != nil {
 			return fmt.Errorf("get keys from the STS endpoint: %w", s3Error(err))
 		}
