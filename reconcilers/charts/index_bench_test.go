@@ -76,6 +76,31 @@ func watchHeap() func() int64 {
 	}
 }
 
+// TestIndexMemory holds that memory does not grow with the file. Helm needs 20 times its size.
+func TestIndexMemory(t *testing.T) {
+	in := indexFile(t, 8*megabytes)
+
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+
+	peak := watchHeap()
+
+	n, err := charts.NormalizeIndex(t.Context(), in, charts.IndexLimits{}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+
+	if got := peak(); got > 64*megabytes {
+		t.Errorf("the heap grew by %d MiB", got/megabytes)
+	}
+
+	if got := n.Weight(); got > megabytes {
+		t.Errorf("the index keeps %d KiB", got/1024)
+	}
+}
+
 // BenchmarkIndex reads an index of 100 MB: as HelmRepository does, which stores its normal form, and as HelmChart does, which
 // finds a version in that. The peaks are those of the heap; what is kept of an index is its weight.
 func BenchmarkIndex(b *testing.B) {

@@ -3,6 +3,7 @@ package charts_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"os"
@@ -74,6 +75,7 @@ func indexes() map[string]struct {
 		"Equal": {
 			text: "apiVersion: v1\nentries:\n  a:\n  - {name: a, version: 1.0.0+b}\n  - {name: a, version: v1.0.0}\n  - {name: a, version: 1.0.0+c}\n  - {name: a, version: '1'}\n",
 		},
+		"Many": {text: many()},
 		"Invalid": {
 			text: "apiVersion: v1\nentries:\n  a:\n  - null\n  -\n  - {name: a, version: x}\n  - {name: a}\n  - {version: 1.0.0}\n  - {name: ../a, version: 1.0.0}\n  - {name: a, version: 1.0.0, type: odd}\n  - {name: a, version: 1.2.3}\n",
 		},
@@ -129,6 +131,19 @@ func indexes() map[string]struct {
 		"JSONNull":    {text: `{"apiVersion":"v0","apiVersion":"v1","entries":{"a":[{"name":"a","version":"1"}]},"entries":null}`},
 		"JSONCharset": {text: "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[{\"name\":\"a\",\"version\":\"1\",\"description\":\"\xff\\u00e9\\ud800\"}]}}"},
 	}
+}
+
+// many returns an index with more versions than are sorted in a simple way, some of them equal, some pre-releases.
+func many() string {
+	text := "apiVersion: v1\nentries:\n  a:\n"
+
+	for i := range 40 {
+		for _, suffix := range []string{"", "+x", "-alpha", "-alpha.2", "-alpha.11", "-beta+y"} {
+			text += fmt.Sprintf("  - {name: a, version: %d.%d.0%s}\n", i%3, i%5, suffix)
+		}
+	}
+
+	return text
 }
 
 // TestIndexParity holds that the normal form of an index is what Helm makes of it.

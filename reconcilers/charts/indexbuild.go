@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -21,11 +22,11 @@ type builder struct {
 	limits IndexLimits
 	stage  *stage // takes the normal form of each entry; nil if nobody wants it
 
-	index    *Index
-	spans    []span            // of the entries in the stage, in the order of the index
-	known    map[string]place  // strings that are likely to come again
-	versions []*semver.Version // of the entries of the chart that is being read
-	seen     int               // entries, dropped ones included
+	index *Index
+	spans []span           // of the entries in the stage, in the order of the index
+	known map[string]place // strings that are likely to come again
+	ranks []rank           // of the entries of the chart that is being read
+	seen  int              // entries, dropped ones included
 }
 
 // maxKnown bounds the strings that are looked out for.
@@ -41,7 +42,7 @@ func newBuilder(l IndexLimits, s *stage) *builder {
 // clear forgets all that came so far.
 func (b *builder) clear() {
 	b.index = &Index{text: make([]byte, 1)} // place zero is nothing
-	b.spans, b.versions, b.known, b.seen = nil, nil, map[string]place{}, 0
+	b.spans, b.ranks, b.known, b.seen = nil, nil, map[string]place{}, 0
 
 	if b.stage != nil {
 		b.stage.clear()
@@ -95,7 +96,7 @@ func (b *builder) add(cv *repo.ChartVersion) error {
 
 	b.index.entries = append(b.index.entries, r)
 	b.index.charts[len(b.index.charts)-1].count++
-	b.versions = append(b.versions, v)
+	b.ranks = append(b.ranks, rankOf(v))
 
 	return nil
 }
@@ -237,9 +238,9 @@ func (b *builder) here() (place, error) {
 
 // closeChart puts the entries of the chart into their order.
 func (b *builder) closeChart() {
-	if len(b.versions) > 0 {
-		first := len(b.index.entries) - len(b.versions)
-		o := &order{versions: b.versions, entries: b.index.entries[first:]}
+	if len(b.ranks) > 0 {
+		first := len(b.index.entries) - len(b.ranks)
+		o := &order{ranks: b.ranks, entries: b.index.entries[first:]}
 
 		if b.stage != nil {
 			o.spans = b.spans[first:]
@@ -249,26 +250,45 @@ func (b *builder) closeChart() {
 		sort.Sort(sort.Reverse(o))
 	}
 
-	b.versions = b.versions[:0]
+	b.ranks = b.ranks[:0]
 }
 
 // order sorts entries by their version.
 type order struct {
-	versions []*semver.Version
-	entries  []entryRecord
-	spans    []span
+	ranks   []rank
+	entries []entryRecord
+	spans   []span
 }
 
-func (o *order) Len() int           { return len(o.versions) }
-func (o *order) Less(i, j int) bool { return o.versions[i].LessThan(o.versions[j]) }
+func (o *order) Len() int           { return len(o.ranks) }
+func (o *order) Less(i, j int) bool { return o.ranks[i].less(o.ranks[j]) }
 
 func (o *order) Swap(i, j int) {
-	o.versions[i], o.versions[j] = o.versions[j], o.versions[i]
+	o.ranks[i], o.ranks[j] = o.ranks[j], o.ranks[i]
 	o.entries[i], o.entries[j] = o.entries[j], o.entries[i]
 
 	if o.spans != nil {
 		o.spans[i], o.spans[j] = o.spans[j], o.spans[i]
 	}
+}
+
+// rank is what decides the order of a version. There may be many.
+type rank struct {
+	major, minor, patch uint64
+	pre                 string
+}
+
+func rankOf(v *semver.Version) rank {
+	return rank{major: v.Major(), minor: v.Minor(), patch: v.Patch(), pre: v.Prerelease()}
+}
+
+func (r rank) less(other rank) bool {
+	c := cmp.Or(cmp.Compare(r.major, other.major), cmp.Compare(r.minor, other.minor), cmp.Compare(r.patch, other.patch))
+	if c != 0 || r.pre == other.pre {
+		return c < 0
+	}
+
+	return semver.New(0, 0, 0, r.pre, "").LessThan(semver.New(0, 0, 0, other.pre, ""))
 }
 
 // finish returns the index. A chart that comes twice is an error, or the last one counts.

@@ -31,20 +31,20 @@ type IndexLimits struct {
 	// Bytes of the file. The default is DefaultIndexBytes.
 	Bytes int64
 
-	// Entries are charts and their versions together. The default is 1 000 000.
+	// Entries are charts and their versions together. The default is 500 000.
 	Entries int
 
 	// EntryBytes of one version, and of all that is not about charts. The default is 1 MiB.
 	EntryBytes int
 
 	// WholeBytes of a file that is laid out so that it can only be read as a whole, such as YAML in flow style or with anchors
-	// that are used elsewhere. Reading takes about 30 times as much memory. The default is 4 MiB.
+	// that are used elsewhere. Reading takes more than 20 times as much memory. The default is 4 MiB.
 	WholeBytes int
 }
 
 func (l IndexLimits) orDefaults() IndexLimits {
 	l.Bytes = cmp.Or(l.Bytes, DefaultIndexBytes)
-	l.Entries = cmp.Or(l.Entries, 1_000_000)
+	l.Entries = cmp.Or(l.Entries, 500_000)
 	l.EntryBytes = cmp.Or(l.EntryBytes, 1<<20)
 	l.WholeBytes = cmp.Or(l.WholeBytes, 4<<20)
 

@@ -35,7 +35,7 @@ type RepositoriesOptions struct {
 	IndexAge   time.Duration
 	IndexBytes int64
 
-	// ChartAge and IdleChartBytes bound the packages that were fetched a moment ago. Zero means 1 min and 32 MiB.
+	// ChartAge and IdleChartBytes bound the packages that were fetched a moment ago. Zero means 1 min and 16 MiB.
 	ChartAge       time.Duration
 	IdleChartBytes int64
 
@@ -64,7 +64,7 @@ func NewRepositories(o RepositoriesOptions) *Repositories {
 	o.IndexAge = cmp.Or(o.IndexAge, 15*time.Minute)
 	o.IndexBytes = cmp.Or(o.IndexBytes, 64<<20)
 	o.ChartAge = cmp.Or(o.ChartAge, time.Minute)
-	o.IdleChartBytes = cmp.Or(o.IdleChartBytes, 32<<20)
+	o.IdleChartBytes = cmp.Or(o.IdleChartBytes, 16<<20)
 
 	if o.Now == nil {
 		o.Now = time.Now
@@ -105,10 +105,10 @@ func (r *Repositories) Index(ctx context.Context, d digest.Digest, open func() (
 		}
 		defer in.Close()
 
-		// What was stored once was within the limits; its form may take a bit more.
+		// What was stored once was within the limits. As JSON, a character may take six.
 		limits := r.options.Limits
-		limits.Bytes *= 2
-		limits.EntryBytes *= 2
+		limits.Bytes *= 6
+		limits.EntryBytes *= 6
 
 		x, got, err := ReadIndex(ctx, in, limits)
 

@@ -14,8 +14,9 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
-// maxIdleDownloads bounds the files of indexes that were fetched a moment ago, in bytes.
-const maxIdleDownloads = 256 << 20
+// maxIdleDownloads bounds the files of indexes that were fetched a moment ago, in bytes: the disk may be memory, and nobody
+// looks for them until the next one is fetched.
+const maxIdleDownloads = 16 << 20
 
 // Download is the file of an index, as a server has it now. It is shared and must not be used after its release.
 type Download struct {
