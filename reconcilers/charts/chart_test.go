@@ -96,7 +96,9 @@ func tryArchive(members ...member) ([]byte, error) {
 		}
 	}
 
-	return b.Bytes(), errors.Join(w.Close(), zip.Close())
+	err := errors.Join(w.Close(), zip.Close())
+
+	return b.Bytes(), err
 }
 
 // packaged makes an archive of the files of a chart, in the order of their names.
