@@ -77,7 +77,7 @@ func TestProxy(t *testing.T) {
 			proxy: map[string]string{"address": "ADDR", "username": "jane", "password": "guess"}, want: "False GitOperationFailed: ",
 		},
 		"Empty": {
-			reason: "A misspelt key must not mean no proxy.", url: plain.URL(r), proxy: map[string]string{"adress": "ADDR"},
+			reason: "A misspelt key must not mean no proxy.", url: plain.URL(r), proxy: map[string]string{"adr": "ADDR"},
 			want: "False AuthenticationFailed: failed to configure proxy options: secret 'apps/proxy': 'address' is required for a proxy",
 		},
 		"Scheme": {
@@ -285,7 +285,7 @@ func TestGitHub(t *testing.T) {
 }
 
 // cloudFunc is a function as git.Cloud.
-type cloudFunc func(r cloud.Request, url string) (username, password, bearer string, err error)
+type cloudFunc func(r cloud.Request, _ string) (username, password, bearer string, err error)
 
 // Git implements git.Cloud.
 func (f cloudFunc) Git(_ context.Context, r cloud.Request, url string) (username, password, bearer string, err error) {
@@ -299,7 +299,7 @@ func TestClouds(t *testing.T) {
 
 	var asked []cloud.Request
 
-	w.deps.Cloud = cloudFunc(func(r cloud.Request, url string) (username, password, bearer string, err error) {
+	w.deps.Cloud = cloudFunc(func(r cloud.Request, _ string) (username, password, bearer string, err error) {
 		asked = append(asked, r)
 
 		switch {

@@ -148,29 +148,42 @@ func (r *reconciler) leadsTo(ctx context.Context, from *sourcev1.GitRepository, 
 			return true, nil
 		}
 
-		for _, key := range IncludeKeys(queue[0]) {
-			if seen[key.Name] {
-				continue
-			}
-
-			if seen[key.Name] = true; len(seen) > maxFollowed {
-				return false, fmt.Errorf("more than %d objects are included", maxFollowed)
-			}
-
-			next, err := r.Repositories.GitRepository(ctx, key)
-			if apierrors.IsNotFound(err) {
-				continue
-			}
-
-			if err != nil {
-				return false, err //nolint:wrapcheck // the caller says what was wanted
-			}
-
-			queue = append(queue, next)
+		next, err := r.following(ctx, queue[0], seen)
+		if err != nil {
+			return false, err
 		}
+
+		queue = append(queue, next...)
 	}
 
 	return false, nil
+}
+
+// following returns the objects that an object includes and that have not been seen.
+func (r *reconciler) following(ctx context.Context, obj *sourcev1.GitRepository, seen map[string]bool) ([]*sourcev1.GitRepository, error) {
+	var next []*sourcev1.GitRepository
+
+	for _, key := range IncludeKeys(obj) {
+		if seen[key.Name] {
+			continue
+		}
+
+		if seen[key.Name] = true; len(seen) > maxFollowed {
+			return nil, fmt.Errorf("more than %d objects are included", maxFollowed)
+		}
+
+		other, err := r.Repositories.GitRepository(ctx, key)
+
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, err //nolint:wrapcheck // the caller says what was wanted
+		default:
+			next = append(next, other)
+		}
+	}
+
+	return next, nil
 }
 
 // sameIncludes tells whether the artifact in the status was made with the same parts.

@@ -101,7 +101,7 @@ func TestInclude(t *testing.T) {
 			typ: meta.StorageOperationFailedCondition, err: "True CopyFailure: failed to copy 'other' include from nowhere to env: ",
 		},
 		"Clash": {
-			reason: "No file takes the place of another.", include: []string{"other app.yaml app.yaml"},
+			reason: "No file takes the place of another.", include: []string{"other app.yaml ./app.yaml"},
 			typ: meta.StorageOperationFailedCondition,
 			err: `True CopyFailure: failed to copy 'other' include from app.yaml to app.yaml: "app.yaml" is there already`,
 		},
@@ -201,7 +201,7 @@ func TestIncludeChange(t *testing.T) {
 
 	// While it cannot be made, the old one stays, and the conditions say why there is to be another.
 	commit(t, r, "main", gitserver.Change{Files: map[string]string{"app.yaml/x": "now a directory"}, Remove: []string{"app.yaml"}})
-	b.update(t, obj, withInclude("other app.yaml app.yaml"))
+	b.update(t, obj, withInclude("other app.yaml ./app.yaml"))
 	b.run(t, other)
 	w.clock.Advance(time.Minute)
 

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,7 +29,7 @@ import (
 )
 
 // key is the key of the App, which all tests share: making one takes a while.
-var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) }) //nolint:gochecknoglobals // see above
+var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // api is GitHub, as far as an App sees it.
 type api struct {
@@ -52,7 +53,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 	if a.answer != 0 {
 		w.WriteHeader(a.answer)
-		fmt.Fprintf(w, `{"message":"no, %s"}`, req.Header.Get("Authorization"))
+		fmt.Fprintf(w, `{"message":"no, %s"}`, req.Header.Get("Authorization")) //nolint:gosec // what it says must not get anywhere
 
 		return
 	}
@@ -390,9 +391,7 @@ func TestFailures(t *testing.T) {
 			a.answer = tc.answer
 
 			data := map[string]string{"githubAppID": "12", "githubAppInstallationID": "77", "githubAppPrivateKey": pemKey(t)}
-			for k, v := range tc.data {
-				data[k] = v
-			}
+			maps.Copy(data, tc.data)
 
 			_, err := github.NewTokens(&ingest.Transports{}, a.clock).Get(t.Context(), app(t, secret(s, data)))
 			if err == nil || err.Error() != "get token of GitHub App: "+tc.want {
