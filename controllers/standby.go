@@ -2,23 +2,40 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"strings"
+	"sync"
+	"time"
 
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
-// standby fetches the artifacts of the process that holds the lease into the storage of this one, until this one gets it: then
-// all are there, and nothing has to be fetched from upstream before they are served.
+// standby fetches the artifacts of the process that holds the lease into the storage of this one, until this one gets it. Until
+// then they are served by both; after that nothing has to be fetched from upstream before it is.
 type standby struct {
 	process *Process
 	storage *storage
+	mirror  *artifact.Mirror // set by Start
+
+	mu      sync.Mutex
+	seen    bool                        // the mirror knows of all that was there at the start
+	synced  bool                        // that has come, as far as it is to be had
+	failed  map[artifact.Owner]struct{} // whose artifacts are not to be had
+	arrived chan struct{}               // closed, and made anew, when something has come
+}
+
+func newStandby(p *Process, s *storage) *standby {
+	return &standby{process: p, storage: s, failed: map[artifact.Owner]struct{}{}, arrived: make(chan struct{})}
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -26,45 +43,29 @@ func (*standby) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (s *standby) Start(ctx context.Context) error {
-	log := s.process.GetLogger().WithName("standby")
-
-	mirror := artifact.NewMirror(ctx, artifact.MirrorOptions{
-		Store: s.storage.store,
-		Report: func(owner artifact.Owner, err error) {
-			if err != nil {
-				log.V(1).Info("An artifact could not be mirrored yet", "kind", owner.Kind, "namespace", owner.Namespace,
-					"name", owner.Name, "error", err.Error())
-			}
-		},
+	s.mirror = artifact.NewMirror(ctx, artifact.MirrorOptions{
+		Store: s.storage.store, Report: s.report,
+		Client: ingest.NewClient(leaderOnly{ingest.Bounded(leaderTransport(), nil)}, nil),
+		Retry:  workqueue.NewTypedItemExponentialFailureRateLimiter[artifact.Owner](100*time.Millisecond, 30*time.Second),
 	})
-	defer mirror.Stop()
+	defer s.mirror.Stop()
 
-	if !s.storage.standBy(mirror) {
+	if !s.storage.standBy(s) {
 		return nil // this process holds the lease already
 	}
 
 	for _, obj := range s.process.stored() {
-		informer, err := s.process.GetCache().GetInformer(ctx, obj)
+		stop, err := s.follow(ctx, obj)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", obj, err)
 		}
-
-		registration, err := informer.AddEventHandler(s.handler(mirror, obj))
-		if err != nil {
-			return fmt.Errorf("watch %T: %w", obj, err)
-		}
-
-		defer func() {
-			if err := informer.RemoveEventHandler(registration); err != nil {
-				logf.FromContext(ctx).Error(err, "A handler could not be removed")
-			}
-		}()
+		defer stop()
 	}
 
-	watching, end := context.WithCancel(ctx)
-	defer end()
-
-	go s.storage.audit(watching)
+	s.mu.Lock()
+	s.seen = true
+	s.mu.Unlock()
+	s.report(artifact.Owner{}, nil) // there may be nothing to wait for
 
 	select {
 	case <-ctx.Done():
@@ -74,24 +75,47 @@ func (s *standby) Start(ctx context.Context) error {
 	return nil
 }
 
+// follow tells the mirror what the objects of a kind have, until stop is called.
+func (s *standby) follow(ctx context.Context, obj artifacts) (stop func(), err error) {
+	informer, err := s.process.GetCache().GetInformer(ctx, obj)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what for
+	}
+
+	registration, err := informer.AddEventHandler(s.handler(kindOf(obj)))
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what for
+	}
+
+	cache.WaitForCacheSync(ctx.Done(), registration.HasSynced)
+
+	return func() {
+		if err := informer.RemoveEventHandler(registration); err != nil {
+			logf.FromContext(ctx).Error(err, "A handler could not be removed")
+		}
+	}, nil
+}
+
 // handler tells the mirror what the objects of a kind have.
-func (s *standby) handler(mirror *artifact.Mirror, of artifacts) cache.ResourceEventHandler {
+func (s *standby) handler(kind string) cache.ResourceEventHandler {
+	owner := func(obj client.Object) artifact.Owner {
+		return artifact.Owner{Kind: kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
+	}
+
 	want := func(raw any) {
 		obj, ok := raw.(artifacts)
 		if !ok {
 			return
 		}
 
-		owner := ownerOf(of, obj)
-
 		a := obj.GetArtifact()
-		if a == nil || s.storage.store.URL(a.Path) != a.URL { // somebody else serves it
-			mirror.Drop(owner)
+		if a != nil && s.storage.store.URL(a.Path) != a.URL { // somebody else serves it
+			s.mirror.Drop(owner(obj))
 
 			return
 		}
 
-		mirror.Want(owner, a, secondNames(obj)...)
+		s.mirror.Want(owner(obj), a, secondNames(obj)...)
 	}
 
 	return cache.ResourceEventHandlerFuncs{
@@ -103,15 +127,111 @@ func (s *standby) handler(mirror *artifact.Mirror, of artifacts) cache.ResourceE
 			}
 
 			if obj, ok := raw.(artifacts); ok {
-				mirror.Drop(ownerOf(of, obj))
+				s.mirror.Drop(owner(obj))
 			}
 		},
 	}
 }
 
-// ownerOf returns an object as the owner of artifacts, as the kinds themselves call it.
-func ownerOf(kind, obj client.Object) artifact.Owner {
-	return artifact.Owner{Kind: kindOf(kind), Namespace: obj.GetNamespace(), Name: obj.GetName()}
+// report takes note of what has come, and of what does not.
+func (s *standby) report(owner artifact.Owner, err error) {
+	if err != nil {
+		s.process.GetLogger().WithName("standby").V(1).Info("An artifact could not be mirrored yet",
+			"kind", owner.Kind, "namespace", owner.Namespace, "name", owner.Name, "error", err.Error())
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if err != nil {
+		s.failed[owner] = struct{}{}
+	} else {
+		delete(s.failed, owner)
+		close(s.arrived)
+		s.arrived = make(chan struct{})
+	}
+
+	// What the other process has lost itself must not keep this one from being ready.
+	s.synced = s.synced || s.seen && s.mirror.Pending() <= len(s.failed)
+}
+
+// ready says no until all artifacts that were there at the start have come, as far as they are to be had.
+func (s *standby) ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if !s.synced {
+		return errors.New("artifacts are not mirrored yet")
+	}
+
+	return nil
+}
+
+const (
+	// mirrorHeader marks requests of a process that stands by. They are for the one that holds the lease alone: another one
+	// that stands by may have no more than the one that asks.
+	mirrorHeader = "Weir-Mirror"
+
+	// arrival is how long a request waits for an artifact that may be on its way.
+	arrival = 5 * time.Second
+)
+
+// prepare waits for what is asked for, if it may be on its way. It tells whether the request is one to answer.
+func (s *standby) prepare(w http.ResponseWriter, r *http.Request) bool {
+	if r.Header.Get(mirrorHeader) != "" {
+		w.Header().Set("Connection", "close") // the next one may lead elsewhere
+		http.Error(w, "this process stands by", http.StatusMisdirectedRequest)
+
+		return false
+	}
+
+	ctx, cancel := context.WithTimeout(r.Context(), arrival)
+	defer cancel()
+
+	for {
+		s.mu.Lock()
+		arrived := s.arrived
+		s.mu.Unlock()
+
+		if s.storage.store.Has(strings.TrimPrefix(r.URL.Path, "/")) {
+			return true
+		}
+
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return true // the store says that it is not there
+		}
+	}
+}
+
+// leaderOnly asks again when another process answers than the one that holds the lease: behind a Service, any may.
+type leaderOnly struct{ next http.RoundTripper }
+
+// attempts of leaderOnly. With two processes, one of a thousand requests does not find the leader.
+const attempts = 10
+
+// RoundTrip implements http.RoundTripper.
+func (l leaderOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set(mirrorHeader, "true")
+
+	for attempt := 1; ; attempt++ {
+		resp, err := l.next.RoundTrip(req)
+		if err != nil || resp.StatusCode != http.StatusMisdirectedRequest || attempt == attempts {
+			return resp, err //nolint:wrapcheck // http.Client adds the URL
+		}
+
+		_ = resp.Body.Close() //nolint:errcheck // it says nothing more
+	}
+}
+
+// leaderTransport makes a connection for each request, so that each may lead to another process.
+func leaderTransport() *http.Transport {
+	t := ingest.NewTransport(ingest.HTTPOptions{Allow: ingest.RefuseLinkLocal})
+	t.DisableKeepAlives = true
+
+	return t
 }
 
 // kindOf returns the name of a kind of source.
@@ -121,7 +241,7 @@ func kindOf(obj client.Object) string {
 	return name
 }
 
-// secondNames are the second names of the artifact of an object.
+// secondNames are those of the artifact of an object, such as latest.tar.gz.
 func secondNames(obj client.Object) []string {
 	url := ""
 
@@ -154,28 +274,4 @@ func (p *Process) stored() []artifacts {
 	}
 
 	return all
-}
-
-// standBy lets a mirror take care of the artifacts, unless this process has taken over.
-func (s *storage) standBy(m *artifact.Mirror) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	if !s.over {
-		s.mirror = m
-	}
-
-	return !s.over
-}
-
-// takeOver ends standing by: from now on, the artifacts are made here.
-func (s *storage) takeOver() {
-	s.mu.Lock()
-	mirror := s.mirror
-	s.mirror, s.over = nil, true
-	s.mu.Unlock()
-
-	if mirror != nil {
-		mirror.Stop()
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
@@ -26,16 +27,16 @@ import (
 const auditInterval = 5 * time.Second
 
 // storage is the artifact store of the sources of this process, and what serves it. As long as another process holds the lease,
-// it mirrors the artifacts of that one.
+// it mirrors the artifacts of that one, and serves them beside it.
 type storage struct {
-	store   *artifact.Store
-	listen  func(ctx context.Context) (net.Listener, error)
-	serving atomic.Bool
+	store     *artifact.Store
+	listen    func(ctx context.Context) (net.Listener, error)
+	listening atomic.Bool
 
-	mu     sync.Mutex
-	owners map[string]owners // by kind, in lower case
-	mirror *artifact.Mirror  // as long as this process stands by
-	over   bool              // it does not stand by any more
+	mu      sync.Mutex
+	owners  map[string]owners // by kind, in lower case
+	standby *standby          // as long as another process holds the lease
+	leads   bool              // this process holds it
 }
 
 // owners are the objects of a kind that have artifacts.
@@ -76,8 +77,10 @@ func (p *Process) sharedStorage() (*artifact.Store, error) {
 		return nil, fmt.Errorf("add readiness check: %w", err)
 	}
 
-	if err := p.Add(s); err != nil {
-		return nil, fmt.Errorf("add artifact storage: %w", err)
+	for _, r := range []manager.Runnable{s, manager.RunnableFunc(s.lead)} {
+		if err := p.Add(r); err != nil {
+			return nil, fmt.Errorf("add artifact storage: %w", err)
+		}
 	}
 
 	p.storage = s
@@ -86,7 +89,7 @@ func (p *Process) sharedStorage() (*artifact.Store, error) {
 		return s.store, nil
 	}
 
-	return s.store, p.Add(&standby{process: p, storage: s})
+	return s.store, p.Add(newStandby(p, s))
 }
 
 // route lets the objects of a kind run when an artifact of theirs is lost.
@@ -105,14 +108,14 @@ func (s *storage) translate(
 // lost sees to it that a lost artifact comes back: from who has it, as long as this process stands by, then from its source.
 func (s *storage) lost(owner artifact.Owner) {
 	s.mu.Lock()
-	o, mirror := s.owners[owner.Kind], s.mirror
+	o, standby := s.owners[owner.Kind], s.standby
 	s.mu.Unlock()
 
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 
 	switch {
-	case mirror != nil:
-		mirror.Lost(owner)
+	case standby != nil:
+		standby.mirror.Lost(owner)
 	case o.waker == nil:
 	case o.maker == nil:
 		o.waker.Wake(key, engine.Drift)
@@ -123,13 +126,60 @@ func (s *storage) lost(owner artifact.Owner) {
 	}
 }
 
-// ready says no as long as another process holds the lease and serves the artifacts.
+// ready says no as long as there is something that this process should serve and does not.
 func (s *storage) ready(*http.Request) error {
-	if !s.serving.Load() {
+	s.mu.Lock()
+	standby, leads := s.standby, s.leads
+	s.mu.Unlock()
+
+	switch {
+	case !s.listening.Load(), !leads && standby == nil:
 		return errors.New("artifacts are not served yet")
+	case standby != nil:
+		return standby.ready()
 	}
 
 	return nil
+}
+
+// ServeHTTP serves the artifacts that are here, and as long as this process stands by, waits for those that are on their way.
+func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	standby := s.standby
+	s.mu.Unlock()
+
+	if standby == nil || standby.prepare(w, r) {
+		s.store.Handler().ServeHTTP(w, r)
+	}
+}
+
+// lead is what happens when this process gets the lease: from now on, the artifacts are made here.
+func (s *storage) lead(context.Context) error {
+	s.mu.Lock()
+	standby := s.standby
+	s.mu.Unlock()
+
+	if standby != nil {
+		standby.mirror.Stop()
+	}
+
+	s.mu.Lock()
+	s.standby, s.leads = nil, true
+	s.mu.Unlock()
+
+	return nil
+}
+
+// standBy lets this process stand by, unless it has got the lease.
+func (s *storage) standBy(by *standby) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if !s.leads {
+		s.standby = by
+	}
+
+	return !s.leads
 }
 
 // advertised is the address under which others reach the storage: the one that was given, or the one that it is served on,
@@ -153,18 +203,19 @@ func advertised(given, serve string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Start implements manager.Runnable: artifacts are served until the process ends, by the process that makes them.
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (*storage) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable: artifacts are served until the process ends.
 func (s *storage) Start(ctx context.Context) error {
 	l, err := s.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("serve artifacts: %w", err)
 	}
 
-	s.takeOver()
+	server := newServer(s)
 
-	server := newServer(s.store.Handler())
-
-	s.serving.Store(true)
+	s.listening.Store(true)
 
 	go s.audit(ctx)
 

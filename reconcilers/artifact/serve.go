@@ -78,6 +78,23 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", changed, f)
 }
 
+// Has tells whether there is something to serve at a path, which may be an alias, as far as this process knows.
+func (s *Store) Has(p string) bool {
+	name, err := parsePath(p)
+	if err != nil {
+		return false
+	}
+
+	at, _, err := s.resolve(name)
+	if err != nil {
+		return false
+	}
+
+	_, ok := s.known(at.Path())
+
+	return ok
+}
+
 // contentType does not depend on what the machine knows of file names.
 func contentType(file string) string {
 	switch {

@@ -41,8 +41,8 @@ func NewTransport(o HTTPOptions) *http.Transport {
 		TLSClientConfig:     o.TLS,
 		TLSHandshakeTimeout: handshakeTimeout,
 		IdleConnTimeout:     idleTimeout,
-		MaxIdleConns:        100,
-		MaxIdleConnsPerHost: 4,
+		MaxIdleConns:        256,
+		MaxIdleConnsPerHost: 32, // as many as objects of all kinds may ask one server at a time
 		ForceAttemptHTTP2:   true,
 
 		MaxResponseHeaderBytes: 128 << 10,

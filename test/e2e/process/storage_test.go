@@ -14,7 +14,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -65,6 +64,18 @@ func fetched(ctx context.Context, a map[string]any) error {
 	return nil
 }
 
+// allFetched checks that all of them are.
+func allFetched(ctx context.Context, all map[string]map[string]any) error {
+	var errs []error
+	for name, a := range all {
+		if err := fetched(ctx, a); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+
+	return errors.Join(errs...)
+}
+
 // TestLostStorage takes the storage away from a running manager, all of it and then one file: it comes back from the sources at
 // once, long before any interval is over.
 func TestLostStorage(t *testing.T) {
@@ -73,18 +84,12 @@ func TestLostStorage(t *testing.T) {
 	s.await(t, "all sources are ready", u.ready)
 
 	back := func(platform.Snapshot) error {
-		var errs []error
-		for name, a := range u.artifacts() {
-			if err := fetched(t.Context(), a); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
+		all := u.artifacts()
+		if n := len(all); n != 9 {
+			return fmt.Errorf("%d artifacts, not 9", n)
 		}
 
-		if n := len(u.artifacts()); n != 9 {
-			errs = append(errs, fmt.Errorf("%d artifacts, not 9", n))
-		}
-
-		return errors.Join(errs...)
+		return allFetched(t.Context(), all)
 	}
 	s.await(t, "all artifacts are served", back)
 
@@ -141,19 +146,27 @@ func TestFailover(t *testing.T) {
 		}
 	})
 
-	want := u.artifacts()
-	poll(t, "the second manager has all artifacts", func() error {
-		var errs []error
+	if err := second.Ready(deadline(t, patience)); err != nil {
+		t.Fatal(err)
+	}
 
-		for name, a := range want {
-			path, _ := a["path"].(string) //nolint:errcheck // then it is not there
-			if _, err := os.Stat(filepath.Join(second.Storage(), filepath.FromSlash(path))); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
+	// Both serve: whoever asks may end up at either.
+	s.commit(t, u.repo, files("apps/one/config.yaml", configMap("one", 2)))
+	s.request(t, u.objects[0])
+	s.await(t, "a change is delivered", func(now platform.Snapshot) error {
+		if got := platform.Text(now.Get(platform.Core("ConfigMap"), u.namespace, "one"), "data", "value"); got != "2" {
+			return fmt.Errorf("the value is %q", got)
 		}
 
-		return errors.Join(errs...)
+		return u.ready(now)
 	})
+
+	want := u.artifacts()
+	for range 20 {
+		if err := allFetched(t.Context(), want); err != nil {
+			t.Error(err)
+		}
+	}
 
 	u.git.Close()
 	u.registry.Close()
@@ -166,47 +179,23 @@ func TestFailover(t *testing.T) {
 
 	s.manager = second
 
-	killed := time.Now()
-	if err := second.Ready(deadline(t, patience)); err != nil {
-		t.Fatal(err)
+	if err := allFetched(t.Context(), want); err != nil {
+		t.Error(err)
 	}
 
-	t.Logf("the second manager took over after %.1f s, of which the lease is 3", time.Since(killed).Seconds())
-
-	poll(t, "the second manager serves all artifacts", func() error {
-		var errs []error
-
-		for name, a := range want {
-			if err := fetched(t.Context(), a); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-
-		return errors.Join(errs...)
-	})
+	// The new leader makes artifacts, too.
+	s.await(t, "the new leader has looked at all sources", u.unavailable)
 }
 
-// poll waits until a check of files or servers, which cannot be watched, passes.
-func poll(t *testing.T, what string, check func() error) {
-	t.Helper()
-
-	ctx := deadline(t, patience)
-	tick := time.NewTicker(50 * time.Millisecond)
-
-	defer tick.Stop()
-
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not %s: %v", what, err)
-		case <-tick.C:
+// unavailable is true when the sources say that their servers are gone.
+func (u *upstream) unavailable(now platform.Snapshot) error {
+	for _, name := range []string{"pushed"} {
+		if state, _, _ := platform.Condition(now.Get(kind("OCIRepository"), u.namespace, name), "FetchFailed"); state != "True" {
+			return fmt.Errorf("OCIRepository %q is as it was", name)
 		}
 	}
+
+	return nil
 }
 
 // service is what a Service does in a cluster: it sends requests to a process that is ready.
@@ -215,6 +204,7 @@ type service struct {
 
 	mu       sync.Mutex
 	managers []*platform.Manager
+	requests int
 }
 
 func newService(t *testing.T) *service {
@@ -240,10 +230,12 @@ func (s *service) add(m *platform.Manager) {
 	s.managers = append(s.managers, m)
 }
 
-// target returns the address of a manager that is ready, or one where nobody is.
+// target returns the address of one of the managers that are ready, in turns, or one where nobody is.
 func (s *service) target(ctx context.Context) string {
 	s.mu.Lock()
-	managers := slices.Clone(s.managers)
+	s.requests++
+	turn := s.requests % len(s.managers)
+	managers := slices.Concat(s.managers[turn:], s.managers[:turn])
 	s.mu.Unlock()
 
 	for _, m := range managers {
