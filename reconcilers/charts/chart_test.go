@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +40,7 @@ func plainChart(name, version string) map[string]string {
 func with(files map[string]string, more map[string]string) map[string]string {
 	all := map[string]string{}
 	for _, m := range []map[string]string{files, more} {
-		for name, content := range m {
-			all[name] = content
-		}
+		maps.Copy(all, m)
 	}
 
 	return all

@@ -3,9 +3,9 @@ package charts
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/chart"
@@ -49,33 +49,34 @@ func pack(t *artifact.Tar, c *chart.Chart, dir string) error {
 		return fmt.Errorf("chart %q: %w", c.Name(), err)
 	}
 
-	for _, f := range c.Raw {
-		if f.Name == valuesFile {
-			if err := add(valuesFile, f.Data); err != nil {
-				return err
-			}
-		}
+	if c.Schema != nil && !json.Valid(c.Schema) {
+		return fmt.Errorf("chart %q: values.schema.json is no JSON", c.Name())
 	}
 
-	if c.Schema != nil {
-		if !json.Valid(c.Schema) {
-			return errors.New("values.schema.json is no JSON")
-		}
-
-		if err := add("values.schema.json", c.Schema); err != nil {
+	for _, f := range filesOf(c) {
+		if err := add(f.Name, f.Data); err != nil {
 			return err
 		}
 	}
 
-	for _, files := range [][]*chart.File{c.Templates, c.Files} {
-		for _, f := range files {
-			if err := add(f.Name, f.Data); err != nil {
-				return err
-			}
+	return packSubcharts(t, c, path.Join(dir, subcharts))
+}
+
+// filesOf returns the files of a chart but for its metadata and the charts in it.
+func filesOf(c *chart.Chart) []*chart.File {
+	var all []*chart.File
+
+	for _, f := range c.Raw {
+		if f.Name == valuesFile {
+			all = append(all, f)
 		}
 	}
 
-	return packSubcharts(t, c, path.Join(dir, subcharts))
+	if c.Schema != nil {
+		all = append(all, &chart.File{Name: "values.schema.json", Data: c.Schema})
+	}
+
+	return slices.Concat(all, c.Templates, c.Files)
 }
 
 // packSubcharts adds the charts in a chart. A chart may be there in two versions.

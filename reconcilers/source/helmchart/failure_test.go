@@ -441,6 +441,26 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestLostContent holds that a chart that was pulled a moment ago and is lost by now is pulled again.
+func TestLostContent(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, helmrepo.Options{}, helmrepo.Chart("podinfo", "6.3.5"))
+	w.repository(t, "charts", s.URL())
+
+	obj := object("podinfo", "podinfo", sourcev1.HelmRepositoryKind, "charts")
+	b := w.bench(t, obj)
+	first := b.run(t, obj).Object.Status.Artifact
+
+	_, encoded, _ := strings.Cut(first.Digest, ":")
+	check(t, os.RemoveAll(filepath.Join(w.root, "helmchart")))
+	check(t, os.Remove(filepath.Join(w.root, ".blobs/sha256", encoded)))
+	w.clock.Advance(time.Second)
+
+	got := b.run(t, obj).Object
+	expect(t, got, meta.ReadyCondition, "True ChartPullSucceeded")
+	w.read(t, got.Status.Artifact)
+}
+
 // TestTimeout holds that a server that does not answer does not hold the worker.
 func TestTimeout(t *testing.T) {
 	w := newWorld(t)

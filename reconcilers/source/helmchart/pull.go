@@ -63,11 +63,12 @@ func (r *reconciler) pull(ctx context.Context, key flight.Fingerprint, since tim
 
 		release()
 
-		if now := r.Repositories.Now(); !gone(err) || !since.Before(now) {
+		now := r.Repositories.Now()
+		if !gone(err) || !since.Before(now) {
 			return content{}, fmt.Errorf("find what was pulled: %w", err)
-		} else {
-			since = now
 		}
+
+		since = now
 	}
 }
 

@@ -2,6 +2,7 @@ package helmchart_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -109,9 +110,7 @@ func TestSignatures(t *testing.T) {
 	nobody := func(*testing.T, string) {}
 	policy := func(level string, more map[string][]byte) map[string][]byte {
 		data := map[string][]byte{"trustpolicy.json": signing.TrustPolicy("*", level)}
-		for k, v := range more {
-			data[k] = v
-		}
+		maps.Copy(data, more)
 
 		return data
 	}
