@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/charts"
@@ -170,9 +171,22 @@ func setupHelmChart(p *Process) error {
 	find := finder(p, &sourcev1.HelmChartList{})
 
 	return addSource(p, n, kind,
-		watchSource(p, sourcev1.HelmRepositoryKind, &sourcev1.HelmRepository{}, find),
+		ctrlsource.Kind(p.GetCache(), &sourcev1.HelmRepository{}, related(moved, chartsOf(find))),
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
 		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}, find))
+}
+
+// moved tells whether an update of a HelmRepository brings charts that are waited for. One of type oci has no artifact: its
+// spec is all there is.
+func moved(before, after *sourcev1.HelmRepository) bool {
+	return before.Generation != after.Generation || renewed(before, after)
+}
+
+// chartsOf returns the charts of a HelmRepository.
+func chartsOf(find lookup) func(ctx context.Context, r *sourcev1.HelmRepository) []types.NamespacedName {
+	return func(ctx context.Context, r *sourcev1.HelmRepository) []types.NamespacedName {
+		return find(ctx, bySource, ref(sourcev1.HelmRepositoryKind, client.ObjectKeyFromObject(r)))
+	}
 }
 
 // chartSources are the sources of charts in the cache.
