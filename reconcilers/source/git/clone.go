@@ -60,7 +60,7 @@ func (m *remote) pack(ctx context.Context, l *listing, t target) (*ingest.Pack, 
 	}
 
 	// The commits alone tell whether it is in the history.
-	commits, err := m.fetch(ctx, l, query{wants: t.tips(l), filter: packp.FilterTreeDepth(0)}, t.want)
+	commits, err := m.commits(ctx, l, query{wants: t.tips(l)}, t.want)
 	if commits, err = found(commits, err, t); err != nil {
 		return nil, err
 	}

@@ -6,5 +6,11 @@
 // files of it. Nothing is checked out: files go from the pack into the archive, through package ingest.
 //
 // Symbolic links are not part of artifacts: those that stay inside the repository are passed over, one that leads out of it is
-// an error, unless it is left out by the ignore rules. What the kind cannot do, such as verifying signatures, it refuses.
+// an error, unless it is left out by the ignore rules.
+//
+// With spec.verify, nothing is archived before the commit, the tag or both are verified, over the bytes that the server sent. The
+// commit alone is fetched for that, where the server can leave out its files. Submodules are fetched with the credentials of
+// their repository from its own server alone.
+//
+// Package transport speaks with servers, and package github gets tokens for it.
 package git

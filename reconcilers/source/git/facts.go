@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/source/git/transport"
 )
 
 // maxFacts bounds what is remembered of commits and archives, and maxRaw how many bytes of a commit and its tag are remembered.
@@ -82,12 +83,12 @@ func (m *remote) look(ctx context.Context, l *listing, t target) (facts, error) 
 
 // glance fetches a commit and its tags without trees and files.
 func (m *remote) glance(ctx context.Context, l *listing, t target) (facts, error) {
-	q := query{wants: t.tips(l), filter: packp.FilterTreeDepth(0)}
+	q := query{wants: t.tips(l)}
 	if !t.searched() && l.Capabilities.Supports(capability.Shallow) {
 		q.depth = 1
 	}
 
-	pack, err := m.fetch(ctx, l, q, t.want)
+	pack, err := m.commits(ctx, l, q, t.want)
 	if pack, err = found(pack, err, t); err != nil {
 		return facts{}, err
 	}
@@ -99,6 +100,20 @@ func (m *remote) glance(ctx context.Context, l *listing, t target) (facts, error
 	}
 
 	return f, err
+}
+
+// commits fetches what is asked for without trees and files, or with them from a server that does not leave them out although it
+// said that it leaves out things.
+func (m *remote) commits(ctx context.Context, l *listing, q query, want plumbing.Hash) (*ingest.Pack, error) {
+	bare := q
+	bare.filter = packp.FilterTreeDepth(0)
+
+	pack, err := m.fetch(ctx, l, bare, want)
+	if _, refused := errors.AsType[*transport.SaidError](err); refused {
+		return m.fetch(ctx, l, q, want)
+	}
+
+	return pack, err
 }
 
 // read gets the facts of a target out of a pack.

@@ -49,7 +49,7 @@ type Deps struct {
 	RequeueDependency time.Duration
 
 	// Workers is how many objects run at a time: servers that do not answer hold four of five at most, those of one namespace
-	// two of five. Zero means 10. Patience is how long one may wait before it counts as such; zero means 3 s.
+	// half of them. Zero means 10. Patience is how long one may wait before it counts as such; zero means 10 s.
 	Workers  int
 	Patience time.Duration
 }

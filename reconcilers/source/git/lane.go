@@ -17,6 +17,7 @@ const maxTimeout = time.Hour
 
 // lane is where those go who wait for slow servers. It has less room than there are workers, and less for one namespace, so that
 // servers that do not answer never take all workers: neither those of one tenant from another, nor all from those that are fast.
+// Who finds no room gives its worker back, and is tried again with a low priority.
 type lane struct {
 	room     int           // for all
 	share    int           // for one namespace
@@ -31,13 +32,13 @@ type lane struct {
 func newLane(workers int, patience time.Duration) *lane {
 	const (
 		defaultWorkers  = 10
-		defaultPatience = 3 * time.Second
+		defaultPatience = 10 * time.Second
 	)
 
 	workers = cmp.Or(workers, defaultWorkers)
 
 	return &lane{
-		room: max(workers*4/5, 1), share: max(workers*2/5, 1), //nolint:mnd // parts of the whole
+		room: max(workers*4/5, 1), share: max(workers/2, 1), //nolint:mnd // parts of the whole
 		patience: cmp.Or(patience, defaultPatience), users: map[string]int{},
 	}
 }
@@ -90,7 +91,10 @@ func (l *lane) run(ctx context.Context, namespace string, wait func(context.Cont
 
 // bounded runs what waits for servers: not longer than the object says, and beside those who need not wait.
 func (r *reconciler) bounded(ctx context.Context, obj *sourcev1.GitRepository, wait func(context.Context) error) error {
-	return source.Bounded(ctx, min(obj.GetTimeout(), maxTimeout), func(ctx context.Context) error {
+	return source.Bounded(ctx, timeout(obj), func(ctx context.Context) error {
 		return r.lane.run(ctx, obj.Namespace, wait)
 	})
 }
+
+// timeout of each operation.
+func timeout(obj *sourcev1.GitRepository) time.Duration { return min(obj.GetTimeout(), maxTimeout) }

@@ -79,8 +79,8 @@ func TestLane(t *testing.T) {
 }
 
 func TestLaneDefaults(t *testing.T) {
-	for workers, want := range map[int][2]int{0: {8, 4}, 1: {1, 1}, 2: {1, 1}, 50: {40, 20}} {
-		if l := newLane(workers, 0); l.room != want[0] || l.share != want[1] || l.patience != 3*time.Second {
+	for workers, want := range map[int][2]int{0: {8, 5}, 1: {1, 1}, 2: {1, 1}, 50: {40, 25}} {
+		if l := newLane(workers, 0); l.room != want[0] || l.share != want[1] || l.patience != 10*time.Second {
 			t.Errorf("%d workers: %+v", workers, l)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -182,7 +181,7 @@ func (m *module) submodule(raw string) (*module, error) {
 
 // anywhere returns a commit of the repository, whatever branch or tag it is in.
 func (m *remote) anywhere(ctx context.Context, hash plumbing.Hash) (*clone, func(), error) {
-	l, err := m.list(ctx, time.Time{})
+	l, err := m.list(ctx, m.remotes.options.Now().Add(-m.remotes.options.Moment))
 	if err != nil {
 		return nil, nil, err
 	}

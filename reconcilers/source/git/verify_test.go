@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -259,7 +260,10 @@ func (b bench) update(t *testing.T, obj *sourcev1.GitRepository, change func(*so
 func TestVerifyAgain(t *testing.T) {
 	signer, stranger := sshSigner(t), sshSigner(t)
 
-	for name, filters := range map[string]bool{"Filters": true, "NoFilters": false} {
+	// The last one says that it leaves out things, and refuses to leave out trees.
+	for name, config := range map[string][]string{
+		"Filters": {"uploadpack.allowFilter"}, "NoFilters": nil, "SomeFilters": {"uploadpack.allowFilter", "uploadpackfilter.blob:none.allow"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.trust(signer)
@@ -268,8 +272,10 @@ func TestVerifyAgain(t *testing.T) {
 			hash := signed(t, r, signer)
 			check(t, r.TagSigned(t.Context(), "v1", hash, "Release", signer))
 
-			if filters {
-				check(t, r.Configure(t.Context(), "uploadpack.allowFilter", "true"))
+			check(t, r.Configure(t.Context(), "uploadpackfilter.allow", fmt.Sprint(len(config) < 2)))
+
+			for _, key := range config {
+				check(t, r.Configure(t.Context(), key, "true"))
 			}
 
 			obj := object("app", w.serve(t, gitserver.HTTPOptions{}).URL(r), withRef(sourcev1.GitRepositoryRef{Tag: "v1"}))

@@ -56,7 +56,13 @@ func readAdvertised(r io.Reader) (*packp.AdvRefs, error) {
 	return adv, nil
 }
 
-// serverSays is an error in the words of the server.
+// SaidError is an error in the words of the server.
+type SaidError struct{ text string }
+
+// Error implements error.
+func (e *SaidError) Error() string { return fmt.Sprintf("the server says %q", e.text) }
+
+// serverSays makes the words of a server fit for an error.
 func serverSays(text string) error {
 	const most = 300
 
@@ -65,7 +71,7 @@ func serverSays(text string) error {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 
-	return fmt.Errorf("the server says %q", text)
+	return &SaidError{text: text}
 }
 
 // encode writes a request as it is sent.
