@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/weir-dev/weir/reconcilers/charts"
@@ -74,18 +72,4 @@ func (n *network) login(ctx context.Context, who registry.Identity, repository s
 		Provider: who.Provider, Kind: who.Kind, Namespace: who.Namespace, Name: who.Name,
 		ServiceAccount: who.ServiceAccount, Proxy: who.Proxy,
 	}, repository)
-}
-
-// Secret reads a Secret from the API server.
-func (p *Process) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	s := &corev1.Secret{}
-
-	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
-}
-
-// ServiceAccount reads a ServiceAccount from the API server.
-func (p *Process) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	s := &corev1.ServiceAccount{}
-
-	return s, p.GetClient().Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s) //nolint:wrapcheck // the steps say what it means
 }

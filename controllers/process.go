@@ -106,6 +106,8 @@ type Process struct {
 
 	engine   engine.Options
 	access   *access.Factory
+	secrets  *reads[*corev1.Secret]
+	accounts *reads[*corev1.ServiceAccount]
 	network  *network        // of the sources; nil until one asks for it
 	storage  *storage        // of the sources; nil until one asks for it
 	trees    *artifact.Trees // of all; nil until one asks for it
@@ -134,6 +136,8 @@ func New(o Options) (*Process, error) {
 	}
 
 	p := &Process{Options: o, Manager: mgr}
+	p.secrets = newReads(p.GetAPIReader(), func() *corev1.Secret { return &corev1.Secret{} }, weight)
+	p.accounts = newReads(p.GetAPIReader(), func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, nil)
 
 	if p.access, err = access.New(o.direct(), access.Options{UserAgent: o.UserAgent}); err != nil {
 		return nil, fmt.Errorf("make API access: %w", err)
