@@ -507,10 +507,10 @@ func TestLockdown(t *testing.T) {
 func TestGuardedProxy(t *testing.T) {
 	c, _, _ := credentials(t)
 
-	r := request(cloud.AWS, "reader")
+	r := request(cloud.GCP, "reader")
 	r.Proxy = &url.URL{Scheme: "http", Host: "169.254.169.254", User: url.UserPassword("u", "hunter2")}
 
-	_, err := c.AWS(t.Context(), r, cloud.AWSOptions{Region: "us-east-1"})
+	_, err := c.GCP(t.Context(), r)
 	if err == nil || !strings.Contains(err.Error(), "address 169.254.169.254 is link-local") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error: %v", err)
 	}

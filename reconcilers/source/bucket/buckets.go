@@ -27,8 +27,8 @@ type Options struct {
 	// Limits of one artifact.
 	Limits ingest.Limits
 
-	// Parallel is how many objects are fetched at a time, for all Buckets together; one Bucket gets two thirds of them at most.
-	// Each takes about 80 KiB of memory. Zero means 96.
+	// Parallel is how many objects of one bucket are fetched at a time. Each takes about 80 KiB of memory. Buckets do not wait for
+	// each other: the server of one may be slow. Zero means 64.
 	Parallel int
 
 	// Moment is for how long a listing is news to an object that merely looks whether something happened. Zero means 2 s.
@@ -42,7 +42,6 @@ type Options struct {
 // for concurrent use.
 type Buckets struct {
 	options  Options
-	gate     chan struct{} // has room for every object that is fetched
 	stores   flight.Memo[flight.Fingerprint, store]
 	listings flight.Group[listKey, *listing]
 	rules    flight.Memo[rulesKey, string]
@@ -70,8 +69,8 @@ const (
 	// maxKnownRules bounds the ignore rules that are kept, in bytes.
 	maxKnownRules = 4 << 20
 
-	// defaultParallel at 50 ms per request are about 2000 objects a second.
-	defaultParallel = 96
+	// defaultParallel at 50 ms per request are about 1300 objects a second.
+	defaultParallel = 64
 )
 
 // NewBuckets returns buckets that nobody has looked at yet.
@@ -96,7 +95,6 @@ func NewBuckets(o Options) (*Buckets, error) {
 
 	return &Buckets{
 		options: o,
-		gate:    make(chan struct{}, o.Parallel),
 		stores:  flight.Memo[flight.Fingerprint, store]{Size: maxStores},
 		rules: flight.Memo[rulesKey, string]{
 			Size: maxStores, Room: maxKnownRules, Weigh: func(s string) int64 { return int64(len(s)) },

@@ -72,7 +72,7 @@ func (f *fetch) all(ctx context.Context, files []file, e *earlier) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 
-	for range min(len(todo), max(1, cap(f.bucket.buckets.gate)*2/3)) {
+	for range min(len(todo), f.bucket.buckets.options.Parallel) {
 		g.Go(func() error {
 			s, err := f.spool()
 			if err != nil {
@@ -80,7 +80,7 @@ func (f *fetch) all(ctx context.Context, files []file, e *earlier) error {
 			}
 
 			for n := next.Add(1); n <= int64(len(todo)); n = next.Add(1) {
-				if err := f.turn(ctx, todo[n-1], s); err != nil {
+				if err := f.one(ctx, todo[n-1], s); err != nil {
 					return err
 				}
 			}
@@ -92,23 +92,6 @@ func (f *fetch) all(ctx context.Context, files []file, e *earlier) error {
 	return g.Wait() //nolint:wrapcheck // the caller does
 }
 
-// turn fetches one object when it is its turn among those of all buckets.
-func (f *fetch) turn(ctx context.Context, o file, s *spool) error {
-	select {
-	case f.bucket.buckets.gate <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-
-	defer func() { <-f.bucket.buckets.gate }()
-
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-
-	return f.one(ctx, o, s)
-}
-
 // one fetches one object. What nobody expects of foreign bytes must not end the process.
 func (f *fetch) one(ctx context.Context, o file, s *spool) (err error) {
 	defer func() {
@@ -116,6 +99,10 @@ func (f *fetch) one(ctx context.Context, o file, s *spool) (err error) {
 			err = fmt.Errorf("internal error: %v", p)
 		}
 	}()
+
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 
 	content, etag, err := f.bucket.open(ctx, o.object)
 	if errors.Is(err, errGone) {

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/source"
 	"github.com/weir-dev/weir/test/s3server"
 )
 
@@ -145,6 +146,30 @@ func TestArtifactsAreReproducible(t *testing.T) {
 	if pieced.Digest != whole.Digest {
 		t.Errorf("digests %s and %s", pieced.Digest, whole.Digest)
 	}
+}
+
+// The archive is the one that a walk through the same files gives.
+func TestArtifactsAreThoseOfDirectories(t *testing.T) {
+	w := newWorld(t)
+	s := w.server(t, s3server.Options{})
+	put(t, s, map[string]string{"a/b": "1", "a-b": "2", "a.b": "3", "a/b.c/d": "4", "z/y/x": "5"})
+
+	obj := object("app", s)
+	got := w.bench(t, obj).run(t, obj).Object.Status.Artifact
+
+	raw, err := os.Open(filepath.Join(w.root, got.Path))
+	check(t, err)
+
+	defer raw.Close()
+
+	dir := t.TempDir()
+	_, err = ingest.Untar(t.Context(), raw, dir, ingest.Limits{})
+	check(t, err)
+
+	d, release, err := w.store.Add(t.Context(), source.Archive(t.Context(), w.store, dir, source.Rules{}))
+	check(t, err)
+	release()
+	same(t, "digest", got.Digest, d.String())
 }
 
 func TestStorageIsLost(t *testing.T) {
