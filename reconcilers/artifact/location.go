@@ -3,7 +3,6 @@ package artifact
 import (
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 )
 
@@ -39,11 +38,12 @@ type Location struct {
 	File string
 }
 
-// Path returns <kind>/<namespace>/<name>.
-func (o Owner) Path() string { return path.Join(strings.ToLower(o.Kind), o.Namespace, o.Name) }
+// Path returns <kind>/<namespace>/<name>. Names that are none stay as they are, so that the store refuses the path: made plain,
+// it could be that of another owner.
+func (o Owner) Path() string { return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name }
 
-// Path returns <kind>/<namespace>/<name>/<file>.
-func (l Location) Path() string { return path.Join(l.Owner.Path(), l.File) }
+// Path returns <kind>/<namespace>/<name>/<file>, with names that are none as in Owner.Path.
+func (l Location) Path() string { return l.Owner.Path() + "/" + l.File }
 
 // lower returns the owner with its kind in lower case, which is how all of the store's own are.
 func (o Owner) lower() Owner {

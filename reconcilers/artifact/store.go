@@ -236,9 +236,14 @@ func (s *Store) link(at Location, d digest.Digest) (fs.FileInfo, time.Time, erro
 
 	now := s.options.Now()
 	updated := s.renewed(at.Owner, now)
+	before, replaced := s.known(at.Path())
 
 	s.remember(at, link{digest: d, verified: true, made: now, updated: updated})
 	delete(s.orphans, d)
+
+	if replaced && before.digest != d {
+		s.reap(before.digest) // this may have been its last path
+	}
 
 	return info, updated, nil
 }

@@ -177,6 +177,39 @@ func TestEqualContentIsStoredOnce(t *testing.T) {
 	}
 }
 
+// A path that gets another content gives the one before back.
+func TestReplacedContentGoes(t *testing.T) {
+	root := t.TempDir()
+	s := newStore(t, artifact.StoreOptions{Root: root})
+
+	first := put(t, s, at("one", "a"), "first")
+	put(t, s, at("two", "b"), "first")
+	second := put(t, s, at("one", "a"), "second")
+
+	if blobs := remaining(t, root); blobs != 2 {
+		t.Errorf("%d contents while another path has the first one", blobs)
+	}
+
+	put(t, s, at("two", "b"), "second")
+
+	if blobs := remaining(t, root); blobs != 1 {
+		t.Errorf("%d contents", blobs)
+	}
+
+	// Who restores what another process has stored does so, too.
+	check(t, s.Restore(t.Context(), first, content("first")))
+
+	if blobs := remaining(t, root); blobs != 2 {
+		t.Errorf("%d contents", blobs)
+	}
+
+	check(t, s.Restore(t.Context(), second, content("second")))
+
+	if blobs := remaining(t, root); blobs != 1 {
+		t.Errorf("%d contents", blobs)
+	}
+}
+
 func remaining(t *testing.T, root string) int {
 	t.Helper()
 
@@ -258,6 +291,31 @@ func TestPutRefusesNames(t *testing.T) {
 			t.Errorf("%+v: %v", l, err)
 		}
 	}
+}
+
+// A name that leads up must not make the path of another owner.
+func TestPathsOfNoNames(t *testing.T) {
+	s := newStore(t, artifact.StoreOptions{})
+	victim := put(t, s, at("one", "a"), "content")
+
+	for _, l := range []artifact.Location{
+		{Owner: artifact.Owner{Kind: "ExternalArtifact", Namespace: "mine", Name: "../../gitrepository/apps/one"}, File: "a"},
+		{Owner: artifact.Owner{Kind: "ExternalArtifact", Namespace: "mine", Name: "x"}, File: "../../../gitrepository/apps/one/a"},
+		{Owner: artifact.Owner{Kind: "ExternalArtifact", Namespace: "..", Name: "gitrepository/apps/one"}, File: "a"},
+		{Owner: artifact.Owner{Kind: "ExternalArtifact", Namespace: "mine", Name: ".."}, File: "a"},
+	} {
+		a := &meta.Artifact{Path: l.Path(), Digest: digest.FromString("other").String()}
+
+		if err := s.Verify(a); !errors.Is(err, artifact.ErrInvalidPath) {
+			t.Errorf("verify %q: %v", a.Path, err)
+		}
+
+		if err := s.Discard(a); !errors.Is(err, artifact.ErrInvalidPath) {
+			t.Errorf("discard %q: %v", a.Path, err)
+		}
+	}
+
+	check(t, s.Verify(victim))
 }
 
 func TestVerify(t *testing.T) {
