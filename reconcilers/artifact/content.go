@@ -122,6 +122,10 @@ func (s *Store) Doubt(d digest.Digest) {
 		s.distrust(info)
 	}
 
+	if err := s.check(s.blob(d), d); !errors.Is(err, ErrDigestMismatch) { // read without the lock
+		return
+	}
+
 	s.write.Lock()
 	defer s.write.Unlock()
 

@@ -15,45 +15,45 @@ import (
 )
 
 // unpack unpacks an artifact, from the store of the process or from where it is served, into a new directory.
-func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, bytes int64, err error) {
+func (t *Trees) unpack(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, got ingest.Unpacked, err error) {
 	if t.options.Store != nil {
-		dir, bytes, err = t.into(func(dir string) (int64, error) { return t.local(ctx, dir, d) })
+		dir, got, err = t.into(func(dir string) (ingest.Unpacked, error) { return t.local(ctx, dir, d) })
 		if !errors.Is(err, ErrNotFound) {
-			return dir, bytes, err
+			return dir, got, err
 		}
 	}
 
 	for attempt := 1; ; attempt++ {
-		dir, bytes, err = t.into(func(dir string) (int64, error) { return t.fetch(ctx, dir, d, a) })
+		dir, got, err = t.into(func(dir string) (ingest.Unpacked, error) { return t.fetch(ctx, dir, d, a) })
 		if err == nil {
-			return dir, bytes, nil
+			return dir, got, nil
 		}
 
 		if !temporary(ctx, err) || attempt >= t.options.Attempts {
-			return "", 0, err
+			return "", got, err
 		}
 
 		if t.options.Wait(ctx, attempt+1) != nil {
-			return "", 0, err
+			return "", got, err
 		}
 	}
 }
 
 // into makes a directory for what fill unpacks.
-func (t *Trees) into(fill func(dir string) (int64, error)) (string, int64, error) {
+func (t *Trees) into(fill func(dir string) (ingest.Unpacked, error)) (string, ingest.Unpacked, error) {
 	dir, err := os.MkdirTemp(t.options.Dir, treePrefix+"*")
 	if err != nil {
-		return "", 0, fmt.Errorf("make directory: %w", err)
+		return "", ingest.Unpacked{}, fmt.Errorf("make directory: %w", err)
 	}
 
-	bytes, err := fill(dir)
+	got, err := fill(dir)
 	if err != nil {
 		_ = os.RemoveAll(dir)
 
-		return "", 0, err
+		return "", ingest.Unpacked{}, err
 	}
 
-	return dir, bytes, nil
+	return dir, got, nil
 }
 
 // temporary tells whether another attempt may succeed.
@@ -62,51 +62,46 @@ func temporary(ctx context.Context, err error) bool {
 }
 
 // local unpacks an artifact from the store of the process, or fails with ErrNotFound.
-func (t *Trees) local(ctx context.Context, dir string, d digest.Digest) (int64, error) {
+func (t *Trees) local(ctx context.Context, dir string, d digest.Digest) (ingest.Unpacked, error) {
 	f, err := t.options.Store.Open(d)
 	if err != nil {
-		return 0, err
+		return ingest.Unpacked{}, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 
-	bytes, err := t.untar(ctx, f, dir, d)
+	got, err := t.untar(ctx, f, dir, d)
 	if errors.Is(err, ErrDigestMismatch) {
 		t.options.Store.Doubt(d)
 
-		return 0, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return ingest.Unpacked{}, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 
-	return bytes, err
+	return got, err
 }
 
 // fetch unpacks an artifact from where it is served.
-func (t *Trees) fetch(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (int64, error) {
+func (t *Trees) fetch(ctx context.Context, dir string, d digest.Digest, a *meta.Artifact) (ingest.Unpacked, error) {
 	body, err := download(ctx, t.options.Client, a)
 	if err != nil {
-		return 0, err
+		return ingest.Unpacked{}, err
 	}
 	defer body.Close()
 
-	bytes, err := t.untar(ctx, body, dir, d)
+	got, err := t.untar(ctx, body, dir, d)
 	if err != nil {
-		return 0, fmt.Errorf("fetch artifact %q: %w", ingest.Redact(a.URL), err)
+		return ingest.Unpacked{}, fmt.Errorf("fetch artifact %q: %w", ingest.Redact(a.URL), err)
 	}
 
-	return bytes, nil
+	return got, nil
 }
 
-const (
-	// maxRest is how much may follow the archive in its file.
-	maxRest = 1 << 20
-
-	// maxWrong is how much is read of what is no archive, to tell whether it is the right file.
-	maxWrong = 4 << 30
-)
+// maxRest is how much is read of what follows the archive in its file, or of what is no archive: the digest is that of the whole.
+const maxRest = 4 << 30
 
 // untar unpacks an archive into a directory, and checks its digest. What was unpacked is worth nothing with an error.
-func (t *Trees) untar(ctx context.Context, r io.Reader, dir string, d digest.Digest) (int64, error) {
+func (t *Trees) untar(ctx context.Context, r io.Reader, dir string, d digest.Digest) (ingest.Unpacked, error) {
 	if !d.Algorithm().Available() {
-		return 0, fmt.Errorf("digest algorithm %q is not available", d.Algorithm())
+		return ingest.Unpacked{}, fmt.Errorf("digest algorithm %q is not available", d.Algorithm())
 	}
 
 	sum := d.Algorithm().Digester()
@@ -117,27 +112,22 @@ func (t *Trees) untar(ctx context.Context, r io.Reader, dir string, d digest.Dig
 
 	got, err := ingest.Untar(ctx, in, dir, limits)
 	if _, over := errors.AsType[*ingest.LimitError](err); over || ctx.Err() != nil {
-		return 0, fmt.Errorf("unpack artifact: %w", err)
+		return ingest.Unpacked{}, fmt.Errorf("unpack artifact: %w", err)
 	}
 
-	rest := int64(maxRest)
-	if err != nil {
-		rest = maxWrong // it may be another file altogether
-	}
-
-	if _, e := io.Copy(io.Discard, io.LimitReader(in, rest)); e != nil {
-		return 0, &transferError{fmt.Errorf("read artifact: %w", e)}
+	if _, e := io.Copy(io.Discard, io.LimitReader(in, maxRest)); e != nil {
+		return ingest.Unpacked{}, &transferError{fmt.Errorf("read artifact: %w", e)}
 	}
 
 	if computed := sum.Digest(); computed != d {
-		return 0, fmt.Errorf("%w: computed %q, expected %q", ErrDigestMismatch, computed, d)
+		return ingest.Unpacked{}, fmt.Errorf("%w: computed %q, expected %q", ErrDigestMismatch, computed, d)
 	}
 
 	if err != nil {
-		return 0, fmt.Errorf("unpack artifact: %w", err)
+		return ingest.Unpacked{}, fmt.Errorf("unpack artifact: %w", err)
 	}
 
-	return got.Bytes, nil
+	return got, nil
 }
 
 // notingReader writes what is read to a hash, and keeps the error of the source.

@@ -32,7 +32,8 @@ type TreesOptions struct {
 	// Limits of what is unpacked. The ratio does not count: the archives are our own, and made of what passed limits before.
 	Limits ingest.Limits
 
-	// IdleBytes of trees that nobody uses are kept for the next who wants them. Zero means 256 MiB; negative means none.
+	// IdleBytes of trees that nobody uses are kept for the next who wants them; each file and directory counts as 4 KiB more,
+	// for empty ones cost too. Zero means 256 MiB; negative means none.
 	IdleBytes int64
 
 	// Attempts to fetch, if a server cannot be reached or is in trouble. Zero means one: all who want the artifact wait as long
@@ -72,8 +73,15 @@ type node struct {
 
 	ready chan struct{}
 	dir   string
-	bytes int64
+	got   ingest.Unpacked
 	err   error
+}
+
+// weight is about how much of the disk the tree takes, in bytes.
+func (n *node) weight() int64 {
+	const entryBytes = 4 << 10
+
+	return n.got.Bytes + int64(n.got.Entries)*entryBytes
 }
 
 // NewTrees returns trees in the directory. Those that an earlier process has left there are removed.
@@ -187,7 +195,7 @@ func (t *Trees) Open(ctx context.Context, a *meta.Artifact) (*Tree, error) {
 		return nil, n.err
 	}
 
-	return &Tree{Dir: n.dir, Bytes: n.bytes, release: func() { t.release(n) }}, nil
+	return &Tree{Dir: n.dir, Bytes: n.got.Bytes, release: func() { t.release(n) }}, nil
 }
 
 // use returns the node of the digest with one user more. The first user makes it be loaded: for all who wait, not only as
@@ -208,7 +216,7 @@ func (t *Trees) use(ctx context.Context, d digest.Digest, a *meta.Artifact) *nod
 
 	if n.idle != nil {
 		t.idle.Remove(n.idle)
-		t.idleBytes -= n.bytes
+		t.idleBytes -= n.weight()
 		n.idle = nil
 	}
 
@@ -219,10 +227,10 @@ func (t *Trees) use(ctx context.Context, d digest.Digest, a *meta.Artifact) *nod
 
 // load fills a node.
 func (t *Trees) load(ctx context.Context, n *node, a *meta.Artifact) {
-	dir, bytes, err := t.guarded(ctx, n.digest, a)
+	dir, got, err := t.guarded(ctx, n.digest, a)
 
 	t.mu.Lock()
-	n.dir, n.bytes, n.err = dir, bytes, err
+	n.dir, n.got, n.err = dir, got, err
 
 	if err != nil && !n.gone {
 		delete(t.nodes, n.digest)
@@ -239,19 +247,19 @@ func (t *Trees) load(ctx context.Context, n *node, a *meta.Artifact) {
 }
 
 // guarded unpacks an artifact. What is not expected of foreign bytes must not end the process, and what takes too long says so.
-func (t *Trees) guarded(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, bytes int64, err error) {
+func (t *Trees) guarded(ctx context.Context, d digest.Digest, a *meta.Artifact) (dir string, got ingest.Unpacked, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("internal error: %v", p)
 		}
 	}()
 
-	dir, bytes, err = t.unpack(ctx, d, a)
+	dir, got, err = t.unpack(ctx, d, a)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("fetch artifact %q: %w", ingest.Redact(a.URL), context.Cause(ctx))
 	}
 
-	return dir, bytes, err
+	return dir, got, err
 }
 
 // release takes a user away from a node. What nobody uses is kept for a while, and what nobody waits for is given up.
@@ -285,13 +293,13 @@ func (t *Trees) retire(n *node) []string {
 	}
 
 	n.idle = t.idle.PushFront(n)
-	t.idleBytes += n.bytes
+	t.idleBytes += n.weight()
 
 	var dirs []string
 
 	for t.idleBytes > t.options.IdleBytes && t.idle.Len() > 0 {
 		old := t.idle.Remove(t.idle.Back()).(*node) //nolint:forcetypeassert // the list holds nothing else
-		t.idleBytes -= old.bytes
+		t.idleBytes -= old.weight()
 		delete(t.nodes, old.digest)
 		dirs = append(dirs, old.dir)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -418,7 +419,7 @@ func TestOpenRecoversFromPanics(t *testing.T) {
 func TestIdleTreesAreBounded(t *testing.T) {
 	o := newOrigin(t)
 	dir := t.TempDir()
-	trees := newTrees(t, artifact.TreesOptions{Dir: dir, IdleBytes: 25})
+	trees := newTrees(t, artifact.TreesOptions{Dir: dir, IdleBytes: 2*(10+2*4096) + 5})
 
 	artifacts := map[string]*meta.Artifact{}
 	for _, name := range []string{"a", "b", "c"} {
@@ -484,7 +485,7 @@ func TestStaleTreesAreRemoved(t *testing.T) {
 func TestTreesConcurrently(t *testing.T) {
 	o := newOrigin(t)
 	dir := t.TempDir()
-	trees := newTrees(t, artifact.TreesOptions{Dir: dir, Store: o.Store, IdleBytes: 10})
+	trees := newTrees(t, artifact.TreesOptions{Dir: dir, Store: o.Store, IdleBytes: 2*4096 + 10})
 
 	artifacts := make([]*meta.Artifact, 5)
 	for i := range artifacts {
@@ -523,4 +524,59 @@ func TestTreesConcurrently(t *testing.T) {
 	}
 
 	wg.Wait()
+}
+
+// Trees of empty files cost, too: they are not kept without end.
+func TestIdleTreesOfNothingAreBounded(t *testing.T) {
+	o := newOrigin(t)
+	dir := t.TempDir()
+	trees := newTrees(t, artifact.TreesOptions{Dir: dir, IdleBytes: 10 << 12})
+
+	for i := range 5 {
+		name := fmt.Sprint(i)
+
+		a, err := o.Put(t.Context(), at(name, name), "r", o.Tarball(func(tar *artifact.Tar) error {
+			for n := range 4 {
+				if err := tar.File(fmt.Sprint(i, "-", n), false, 0, strings.NewReader("")); err != nil {
+					return err
+				}
+			}
+
+			return nil
+		}))
+		check(t, err)
+
+		open(t, trees, a).Close()
+	}
+
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("%d trees", len(left))
+	}
+}
+
+// The digest is that of the whole file, however much follows the archive in it.
+func TestOpenWithTail(t *testing.T) {
+	o := newOrigin(t)
+
+	a, err := o.Put(t.Context(), at("one", "a"), "r", func(w io.Writer) error {
+		err := o.Tarball(func(tar *artifact.Tar) error {
+			return tar.File("dir/a.txt", false, 4, strings.NewReader("text"))
+		})(w)
+
+		_, e := w.Write(make([]byte, 3<<20))
+
+		return errors.Join(err, e)
+	})
+	check(t, err)
+
+	for name, options := range map[string]artifact.TreesOptions{"Store": {Store: o.Store}, "Fetched": {}} {
+		t.Run(name, func(t *testing.T) {
+			tree := open(t, newTrees(t, options), a)
+			defer tree.Close()
+
+			if got := read(t, tree); got != "text" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
 }
