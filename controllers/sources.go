@@ -21,6 +21,9 @@ import (
 // sourceWorkers is how many objects of each kind of source run at a time. Most of a run is waiting for the server.
 const sourceWorkers = 10
 
+// gitWorkers is how many GitRepositories run at a time. Servers that do not answer hold some of them: see git.Deps.
+const gitWorkers = 20
+
 // sourceKinds are the kinds of source-controller.
 func sourceKinds() []client.Object {
 	return []client.Object{
@@ -41,7 +44,7 @@ func setupSources(p *Process) error {
 }
 
 // addSource makes the controller of a kind of source that has its artifacts in the store of the process.
-func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, S], more ...watch) error {
+func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, S], workers int, more ...watch) error {
 	w := newWaker()
 	p.storage.route(k.Name, w)
 
@@ -54,7 +57,7 @@ func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, 
 		}
 	}
 
-	return add(p, k, w, false, sourceWorkers, more...)
+	return add(p, k, w, false, workers, more...)
 }
 
 func setupGit(p *Process) error {
@@ -94,10 +97,10 @@ func setupGit(p *Process) error {
 		Remotes: git.NewRemotes(git.RemotesOptions{
 			Transports: n.transports, SSHKeyExchanges: p.SSHKeyExchanges, SSHHostKeys: p.SSHHostKeys,
 		}),
-		RequeueDependency: p.RequeueDependency, Workers: p.workers(sourceWorkers),
+		RequeueDependency: p.RequeueDependency, Workers: p.workers(gitWorkers),
 	})
 
-	return addSource(p, n, kind,
+	return addSource(p, n, kind, gitWorkers,
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, finder(p, &sourcev1.GitRepositoryList{})))
 }
 
@@ -120,7 +123,7 @@ func setupOCI(p *Process) error {
 	return addSource(p, n, oci.Kind(oci.Deps{
 		Store: store, Secrets: p, ServiceAccounts: p, Registries: n.registries, Dir: dir,
 		Verifiers: oci.Signatures{Roots: n.roots.TrustedRoot, Client: n.client},
-	}))
+	}), sourceWorkers)
 }
 
 func setupHelmRepository(p *Process) error {
@@ -134,7 +137,7 @@ func setupHelmRepository(p *Process) error {
 		return err
 	}
 
-	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{Store: store, Secrets: p, Repositories: n.charts}))
+	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{Store: store, Secrets: p, Repositories: n.charts}), sourceWorkers)
 }
 
 func setupHelmChart(p *Process) error {
@@ -170,7 +173,7 @@ func setupHelmChart(p *Process) error {
 
 	find := finder(p, &sourcev1.HelmChartList{})
 
-	return addSource(p, n, kind,
+	return addSource(p, n, kind, sourceWorkers,
 		ctrlsource.Kind(p.GetCache(), &sourcev1.HelmRepository{}, related(moved, chartsOf(find))),
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
 		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}, find))
@@ -242,5 +245,5 @@ func setupBucket(p *Process) error {
 		return err //nolint:wrapcheck // says what it could not make
 	}
 
-	return addSource(p, n, bucket.Kind(bucket.Deps{Store: store, Secrets: p, Buckets: buckets}))
+	return addSource(p, n, bucket.Kind(bucket.Deps{Store: store, Secrets: p, Buckets: buckets}), sourceWorkers)
 }

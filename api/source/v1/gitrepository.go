@@ -122,7 +122,7 @@ type GitRepositorySpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// RecurseSubmodules clones submodules too, with the same credentials.
+	// RecurseSubmodules clones submodules too. Those on the same server get the same credentials.
 	// +optional
 	RecurseSubmodules bool `json:"recurseSubmodules,omitempty"`
 
