@@ -118,6 +118,7 @@ func indexes() map[string]struct {
 		"Documents":   {text: "apiVersion: v1\nentries:\n  a:\n" + entry + "---\nfoo: bar\n", whole: true},
 		"End":         {text: "apiVersion: v1\nentries:\n  a:\n" + entry + "...\n", whole: true},
 		"Indented":    {text: "  apiVersion: v1\n  entries:\n    a: []\n", whole: true},
+		"FirstLine":   {text: " apiVersion: v1\nentries:\n  a:\n" + entry, whole: true},
 		"Words":       {text: "apiVersion: v1\nentries:\n  yes:\n" + entry + "  1.0:\n" + entry, whole: true},
 		"Separator":   {text: "apiVersion: v1\nentries:\n  a:\n  - name: a\n    version: 1.0.0\n    description: \"a\u2028b\"\n", whole: true},
 		"OldMac":      {text: "apiVersion: v1\rentries: {}\r", whole: true},

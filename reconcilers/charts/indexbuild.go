@@ -165,15 +165,18 @@ func (b *builder) record(cv *repo.ChartVersion) (r entryRecord, err error) {
 		r.created = cv.Created.UnixNano()
 	}
 
-	for f, on := range map[flags]bool{
-		deprecated: cv.Deprecated, removed: cv.Removed, application: cv.Type == "application", library: cv.Type == "library",
-	} {
-		if on {
-			r.flags |= f
-		}
-	}
+	r.flags |= flag(deprecated, cv.Deprecated) | flag(removed, cv.Removed) |
+		flag(application, cv.Type == "application") | flag(library, cv.Type == "library")
 
 	return r, err
+}
+
+func flag(f flags, on bool) flags {
+	if on {
+		return f
+	}
+
+	return 0
 }
 
 // usual returns what is before the name and the version in the URL, if it is the only one and ends with them.

@@ -29,6 +29,8 @@ type yamlReader struct {
 	piece  bytes.Buffer // the version or chart that is being read
 	begin  int          // its line
 
+	marked  bool // there was a line that marks the begin of the document
+	began   bool // there was a line that is not indented
 	where   where
 	entries bool // the key was there
 	block   bool // with charts below it
@@ -124,7 +126,7 @@ func (y *yamlReader) line(line []byte) error {
 		line = bytes.TrimPrefix(line, []byte("\uFEFF"))
 	}
 
-	if breaks(line) {
+	if odd(line) {
 		return errLayout
 	}
 
@@ -136,6 +138,8 @@ func (y *yamlReader) line(line []byte) error {
 		return y.keep(line)
 	case column == 0:
 		return y.top(rest)
+	case !y.began:
+		return errLayout
 	case y.where == inHead:
 		return y.keep(line)
 	case y.column == 0:
@@ -145,39 +149,12 @@ func (y *yamlReader) line(line []byte) error {
 	return y.below(line, rest, column)
 }
 
-// breaks tells whether the parser sees the end of a line where we do not.
-func breaks(line []byte) bool {
-	if i := bytes.IndexByte(line, '\r'); i >= 0 && string(line[i:]) != "\r\n" {
-		return true
-	}
-
-	for _, end := range []string{"\u0085", "\u2028", "\u2029"} {
-		if bytes.Contains(line, []byte(end)) {
-			return true
-		}
-	}
-
-	return false
-}
-
 func (y *yamlReader) tooLarge() error {
 	if y.where == inHead {
 		return &ingest.LimitError{Max: int64(y.in.limits.EntryBytes), Unit: "bytes beside the charts"}
 	}
 
 	return y.in.tooLarge()
-}
-
-// blank tells whether there is nothing in a line, or a comment.
-func blank(rest []byte) bool {
-	rest = bytes.TrimRight(rest, " \r\n")
-
-	return len(rest) == 0 || rest[0] == '#'
-}
-
-// dashed tells whether an element of a list begins.
-func dashed(rest []byte) bool {
-	return rest[0] == '-' && (len(rest) == 1 || strings.IndexByte(" \r\n", rest[1]) >= 0)
 }
 
 // keep adds a line to what is being read.
@@ -205,11 +182,13 @@ func (y *yamlReader) keep(line []byte) error {
 func (y *yamlReader) top(rest []byte) error {
 	text := string(bytes.TrimRight(rest, " \r\n"))
 
-	if text == "---" && y.head.Len() == 0 && !y.entries {
+	if text == "---" && !y.began && !y.marked {
+		y.marked = true
+
 		return nil
 	}
 
-	if dashed(rest) && y.where == inHead && y.head.Len() > 0 {
+	if dashed(rest) && y.where == inHead && y.began {
 		return y.keep(rest)
 	}
 
@@ -221,6 +200,8 @@ func (y *yamlReader) top(rest []byte) error {
 	if err := y.flush(); err != nil {
 		return err
 	}
+
+	y.began = true
 
 	if key == "entries" && y.entries {
 		return errLayout
@@ -240,11 +221,6 @@ func (y *yamlReader) top(rest []byte) error {
 
 	return y.keep(rest)
 }
-
-const (
-	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	digits  = "0123456789"
-)
 
 // below takes an indented line under entries.
 func (y *yamlReader) below(line, rest []byte, column int) error {
@@ -295,41 +271,6 @@ func (y *yamlReader) name(line, rest []byte) error {
 
 	return y.b.chart(name)
 }
-
-// maxName bounds the names of charts; a parser has a bound, too.
-const maxName = 256
-
-// nameOf returns the name of a chart and what stands behind it. It takes no name that YAML could see anything else in.
-func nameOf(text string) (name, value string, ok bool) {
-	if text[0] == '"' || text[0] == '\'' {
-		name, value, ok = strings.Cut(text[1:], text[:1])
-		value, colon := strings.CutPrefix(value, ":")
-		ok = ok && colon && name != ""
-
-		return name, strings.TrimLeft(value, " "), ok && plainName(name) && spaced(value)
-	}
-
-	name, value, ok = strings.Cut(text, ":")
-	if !ok || !spaced(value) || !plainName(name) || strings.IndexByte(letters, name[0]) < 0 {
-		return "", "", false
-	}
-
-	// Words such as "yes" are no strings.
-	if len(name) <= len("false") && !strings.Contains(name, "-") {
-		var is map[string]any
-		if err := yaml.Unmarshal([]byte(name+": 1"), &is); err != nil || is[name] == nil {
-			return "", "", false
-		}
-	}
-
-	return name, strings.TrimLeft(value, " "), true
-}
-
-func plainName(name string) bool {
-	return name != "" && len(name) <= maxName && strings.Trim(name, letters+digits+"-_.") == ""
-}
-
-func spaced(value string) bool { return value == "" || value[0] == ' ' }
 
 // version takes the line at which a version begins.
 func (y *yamlReader) version(line []byte) error {
