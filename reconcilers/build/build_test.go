@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 // files is a directory: names to content. A content that begins with -> is a symlink.
@@ -341,19 +342,19 @@ func TestRefused(t *testing.T) {
 			reason: "Inline patches are YAML too.",
 			files: files{"kustomization.yaml": "resources: [a.yaml]\npatches:\n- patch: |\n    x: &x\n      y: *x\n",
 				"a.yaml": configMap("a")},
-			want: []string{`"kustomization.yaml"`, errAliasLoop.Error()},
+			want: []string{`"kustomization.yaml"`, ingest.ErrAliasLoop.Error()},
 		},
 		"AliasBombInSpec": {
 			reason: "So are the patches of the spec.",
 			files:  files{"a.yaml": configMap("a")},
 			spec:   Spec{Patches: []meta.Patch{{Patch: "x: &x\n  y: *x\n"}}},
-			want:   []string{"patch of the spec", errAliasLoop.Error()},
+			want:   []string{"patch of the spec", ingest.ErrAliasLoop.Error()},
 		},
 		"AliasBombInBase": {
 			reason: "The library reads through the same check.",
 			files: files{"kustomization.yaml": "resources: [b]\n", "b/kustomization.yaml": "resources: [x.txt]\n",
 				"b/x.txt": "\xef\xbb\xbfx: &x\n  y: *x\n"},
-			want: []string{`"b/x.txt"`, errAliasLoop.Error()},
+			want: []string{`"b/x.txt"`, ingest.ErrAliasLoop.Error()},
 		},
 		"ComponentAbsolute": {
 			reason: "Components are relative.",

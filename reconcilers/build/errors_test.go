@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 func TestBadDirectories(t *testing.T) {
@@ -36,8 +38,8 @@ func TestBadDirectories(t *testing.T) {
 		"BadSeparator": {reason: "Only a comment may follow a separator.", want: []string{decode + "a.yaml: invalid document separator: --- foo"}},
 		"NaN":          {reason: "JSON has no NaN.", want: []string{decode + "a.yaml: data: x: unsupported number NaN"}},
 		"ItemsNotList": {reason: "The items of a list are a list.", want: []string{decode + "a.yaml: items of a FooList are not a list"}},
-		"AliasLoop":    {reason: "An endless alias would overflow the stack of the library.", want: []string{decode + "a.yaml: ", errAliasLoop.Error()}},
-		"AliasBomb":    {reason: "A thousand million values must not be expanded.", want: []string{decode + "a.yaml: ", errAliasSize.Error()}},
+		"AliasLoop":    {reason: "An endless alias would overflow the stack of the library.", want: []string{decode + "a.yaml: ", ingest.ErrAliasLoop.Error()}},
+		"AliasBomb":    {reason: "A thousand million values must not be expanded.", want: []string{decode + "a.yaml: ", ingest.ErrAliasSize.Error()}},
 		"UnknownAlias": {reason: "An alias needs an anchor.", want: []string{decode + "a.yaml: ", "unknown anchor 'd'"}},
 	}
 

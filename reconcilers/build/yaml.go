@@ -8,19 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-)
-
-// Limits of what the aliases of one file may expand to.
-const (
-	maxExpandedNodes = 1_000_000
-	maxExpandedBytes = 64 << 20
-)
-
-var (
-	errAliasLoop = errors.New("a YAML alias refers to itself")
-	errAliasSize = fmt.Errorf("the YAML aliases expand to more than %d values or %d bytes",
-		maxExpandedNodes, maxExpandedBytes)
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 const separator = "\n---"
@@ -62,102 +50,18 @@ func split(data []byte) ([][]byte, error) {
 // checkAliases refuses YAML whose aliases refer to themselves or expand beyond all measure: the library replaces them by
 // copies, without a limit. What is not YAML passes.
 func checkAliases(data []byte) error {
-	if !mayHaveAliases(data) {
-		return nil
-	}
-
 	documents, err := split(data)
 	if err != nil {
 		return nil //nolint:nilerr // Not YAML.
 	}
 
 	for _, doc := range documents {
-		var node yaml.Node
-		if err := yaml.Unmarshal(doc, &node); err != nil {
-			continue
-		}
-
-		e := expansion{known: map[*yaml.Node]size{}, open: map[*yaml.Node]bool{}}
-		if _, err := e.of(&node); err != nil {
-			return err
+		if err := ingest.CheckAliases(doc); errors.Is(err, ingest.ErrAliasLoop) || errors.Is(err, ingest.ErrAliasSize) {
+			return err //nolint:wrapcheck // The caller names the file.
 		}
 	}
 
 	return nil
-}
-
-// mayHaveAliases tells cheaply whether there may be both an anchor and an alias. UTF-16 is not looked into.
-func mayHaveAliases(data []byte) bool {
-	if len(data) > 1 && (data[0] == 0xfe && data[1] == 0xff || data[0] == 0xff && data[1] == 0xfe) {
-		return true
-	}
-
-	return hasMark(data, '&') && hasMark(data, '*')
-}
-
-func hasMark(data []byte, mark byte) bool {
-	for i := 0; ; i++ {
-		j := bytes.IndexByte(data[i:], mark)
-		if j < 0 {
-			return false
-		}
-
-		i += j
-
-		if (i == 0 || !isWord(data[i-1])) && i+1 < len(data) && data[i+1] > ' ' {
-			return true
-		}
-	}
-}
-
-func isWord(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-type size struct{ nodes, bytes int }
-
-func (s *size) add(o size) { s.nodes, s.bytes = s.nodes+o.nodes, s.bytes+o.bytes }
-
-// expansion computes what nodes grow to when aliases are replaced by copies.
-type expansion struct {
-	known map[*yaml.Node]size
-	open  map[*yaml.Node]bool
-}
-
-func (e *expansion) of(node *yaml.Node) (size, error) {
-	if node.Kind == yaml.AliasNode {
-		node = node.Alias
-	}
-
-	if s, ok := e.known[node]; ok {
-		return s, nil
-	}
-
-	if e.open[node] {
-		return size{}, errAliasLoop
-	}
-
-	e.open[node] = true
-	total := size{nodes: 1, bytes: len(node.Value)}
-
-	for _, n := range node.Content {
-		s, err := e.of(n)
-		if err != nil {
-			return size{}, err
-		}
-
-		if total.add(s); total.nodes > maxExpandedNodes || total.bytes > maxExpandedBytes {
-			return size{}, errAliasSize
-		}
-	}
-
-	delete(e.open, node)
-
-	if node.Anchor != "" {
-		e.known[node] = total
-	}
-
-	return total, nil
 }
 
 // jsonValue turns what the YAML decoder yields into what the JSON decoder of Kubernetes yields for the same value: string,
