@@ -95,13 +95,17 @@ func (r *reconciler) verify(ctx context.Context, obj *sourcev1.OCIRepository, s 
 	return nil
 }
 
-// verified tells whether what is stored was verified in the way that is asked for.
+// verified tells whether what is stored was verified in the way that is asked for. What was verified last may be another
+// revision, which was never stored.
 func verified(obj *sourcev1.OCIRepository, revision, fingerprint string) bool {
 	c := engine.Condition(obj, meta.SourceVerifiedCondition)
 
 	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == obj.Generation &&
+		c.Message == verifiedMessage(revision) &&
 		obj.Status.Artifact.HasRevision(revision) && obj.Status.SourceVerificationFingerprint == fingerprint
 }
+
+func verifiedMessage(revision string) string { return "verified signature of revision " + revision }
 
 func (r *reconciler) check(ctx context.Context, obj *sourcev1.OCIRepository, s *scope, t Trust, fingerprint string) error {
 	var result verify.Result
@@ -136,7 +140,7 @@ func (r *reconciler) check(ctx context.Context, obj *sourcev1.OCIRepository, s *
 	}
 
 	engine.Set(obj, meta.SourceVerifiedCondition, metav1.ConditionTrue, meta.SucceededReason,
-		"verified signature of revision "+s.revision)
+		verifiedMessage(s.revision))
 
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -324,6 +325,53 @@ func TestVerifyAgain(t *testing.T) {
 
 	if got.Status.SourceVerificationFingerprint != "" {
 		t.Errorf("fingerprint %q", got.Status.SourceVerificationFingerprint)
+	}
+}
+
+// That something else was verified says nothing about what is stored: here, something that was signed could not be fetched after
+// verification was asked for, and the tag points again at what nobody signed.
+func TestVerifyOther(t *testing.T) {
+	broken := false
+	n := &notary{}
+	w := newWorld(t)
+	w.verifiers = n
+	s := serve(t, server.Options{Wrap: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if broken && strings.Contains(req.URL.Path, "/blobs/") {
+				w.WriteHeader(http.StatusNotFound)
+
+				return
+			}
+
+			h.ServeHTTP(w, req)
+		})
+	}})
+	w.pullSecret("pull", s, "u", "p")
+	w.secret("keys", map[string]string{"a.pub": "key"})
+
+	obj := object("app", s)
+	b := w.bench(t, obj)
+
+	first := push(t, s, "latest", "a: 1\n")
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "True Succeeded: ")
+
+	b.change(t, obj, func(o *sourcev1.OCIRepository) { withVerify(verification("cosign", "keys"))(&o.Spec) })
+
+	broken = true
+	second := push(t, s, "latest", "a: 2\n")
+
+	w.clock.Advance(time.Minute)
+	expect(t, b.run(t, obj).Object, meta.SourceVerifiedCondition, "True Succeeded: verified signature of revision latest@"+second.String())
+
+	push(t, s, "latest", "a: 1\n")
+
+	n.err = verify.ErrNoSignature
+
+	w.clock.Advance(time.Minute)
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "False VerificationError: ")
+
+	if want := []string{second.String(), first.String()}; !slices.Equal(n.asked, want) {
+		t.Errorf("verified %q, want %q", n.asked, want)
 	}
 }
 
