@@ -3,6 +3,7 @@ package oci_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -340,6 +341,22 @@ func TestTimeout(t *testing.T) {
 	obj := object("app", s, func(s *sourcev1.OCIRepositorySpec) { s.Timeout = &metav1.Duration{Duration: 20 * time.Millisecond} })
 	expect(t, w.bench(t, obj).run(t, obj).Object, meta.ReadyCondition,
 		"False OCIArtifactPullFailed: failed to determine artifact digest: timed out after 20ms")
+}
+
+// A filter with very many states, and tags that make it visit all of them, do not hold a worker.
+func TestExpensiveFilter(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, server.Options{Wrap: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			tags := strings.Repeat(`"`+strings.Repeat("1", 128)+`",`, 50_000)
+			_, _ = io.WriteString(w, `{"tags":[`+tags+`"1.0.0"]}`)
+		})
+	}})
+
+	obj := object("app", s, withRef(sourcev1.OCIRepositoryRef{SemVer: "*", SemverFilter: strings.Repeat("(1?){1000}", 20) + "x"}),
+		func(s *sourcev1.OCIRepositorySpec) { s.Timeout = &metav1.Duration{Duration: time.Second} })
+	expect(t, w.bench(t, obj).run(t, obj).Object, meta.ReadyCondition,
+		"False ReadOperationFailed: failed to determine the artifact tag for '"+obj.Spec.URL+"': timed out after 1s")
 }
 
 // Annotations that would make the status too large stay where they are, but for those that others look at.

@@ -575,6 +575,26 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// What is pinned is not looked after, unless somebody wants to know whether it can be reached.
+func TestChangedURL(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, server.Options{})
+	digest := push(t, s, "latest", "a: 1\n")
+
+	obj := object("app", s, withRef(sourcev1.OCIRepositoryRef{Digest: digest.String()}))
+	b := w.bench(t, obj)
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "True Succeeded: ")
+
+	b.change(t, obj, func(o *sourcev1.OCIRepository) { o.Spec.URL = "oci://" + s.Addr + "/org/none" })
+
+	got := b.run(t, obj).Object
+	expect(t, got, meta.ReadyCondition, "False OCIArtifactPullFailed: failed to determine artifact digest: ")
+
+	if !got.Status.Artifact.HasRevision(digest.String()) {
+		t.Errorf("artifact %+v", got.Status.Artifact)
+	}
+}
+
 func TestSuspendAndAsk(t *testing.T) {
 	w := newWorld(t)
 	s := serve(t, server.Options{})

@@ -35,8 +35,8 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.OCIRepository, s
 			fmt.Errorf("failed to determine the artifact tag for '%s': %w", obj.Spec.URL, err))
 	}
 
-	// A digest stays what it is.
-	if isDigest(reference) && settled(obj) && obj.Status.Artifact.HasRevision(reference) {
+	// A digest stays what it is. But who changed something, or asks for a look, wants to know whether it can be reached.
+	if isDigest(reference) && !source.Asked(obj) && settled(obj) && obj.Status.Artifact.HasRevision(reference) {
 		s.revision = reference
 		s.digest, err = v1.NewHash(reference)
 
@@ -94,18 +94,20 @@ func (r *reconciler) reference(ctx context.Context, obj *sourcev1.OCIRepository,
 		return "", err
 	}
 
-	var tags []string
+	var tag string
 
-	err = bounded(ctx, obj, func(ctx context.Context) (err error) {
-		tags, err = s.repository.Tags(ctx, since)
+	err = bounded(ctx, obj, func(ctx context.Context) error {
+		tags, err := s.repository.Tags(ctx, since)
+		if err != nil {
+			return err
+		}
+
+		tag, err = choice.of(ctx, tags)
 
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
 
-	return choice.of(tags)
+	return tag, err
 }
 
 // helmContent is the media type of charts, whose tags have "_" where the version has "+".
@@ -138,14 +140,19 @@ func newChoice(ref *sourcev1.OCIRepositoryRef, chart bool) (choice, error) {
 	return c, nil
 }
 
-// of returns the tag of the highest version. Of those that only differ in what does not count, it is the last one by name.
-func (c choice) of(tags []string) (string, error) {
+// of returns the tag of the highest version. Of those that only differ in what does not count, it is the last one by name. A
+// filter may be of any size, and tags are many: it ends with the context.
+func (c choice) of(ctx context.Context, tags []string) (string, error) {
 	var (
 		best    *semver.Version
 		bestTag string
 	)
 
 	for _, tag := range tags {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+
 		if c.filter != nil && !c.filter.MatchString(tag) {
 			continue
 		}
