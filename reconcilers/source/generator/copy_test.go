@@ -587,6 +587,42 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestScratchLimits holds that what is merged and extracted counts, though it replaces what was there: the disk is that of all.
+func TestScratchLimits(t *testing.T) {
+	dir := write(t, map[string]string{"in/a": "aaa", "in/b": "bbb", "a.yaml": "a: 1", "b.yaml": "b: 2"})
+
+	out, err := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(dir, "in"), "-czf", filepath.Join(dir, "x.tgz"), "a", "b").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+
+	extract := strategy(v1beta1.CopyExtract, copyOf("@src/x.tgz", "@artifact/"))
+	merge := strategy(v1beta1.CopyMerge, copyOf("@src/b.yaml", "@artifact/a.yaml"))
+
+	for name, tc := range map[string]struct {
+		limits ingest.Limits
+		copies []v1beta1.CopyOperation
+		ok     bool
+	}{
+		"Once":      {limits: ingest.Limits{Bytes: 6}, copies: []v1beta1.CopyOperation{extract}, ok: true},
+		"Twice":     {limits: ingest.Limits{Bytes: 12, Entries: 4}, copies: []v1beta1.CopyOperation{extract, extract}, ok: true},
+		"Bytes":     {limits: ingest.Limits{Bytes: 12}, copies: []v1beta1.CopyOperation{extract, extract, extract}},
+		"Entries":   {limits: ingest.Limits{Entries: 4}, copies: []v1beta1.CopyOperation{extract, extract, extract}},
+		"Merged":    {limits: ingest.Limits{Bytes: 20}, copies: []v1beta1.CopyOperation{copyOf("@src/a.yaml", "@artifact/"), merge, merge}, ok: true},
+		"MuchMerge": {limits: ingest.Limits{Bytes: 20}, copies: []v1beta1.CopyOperation{copyOf("@src/a.yaml", "@artifact/"), merge, merge, merge}},
+		"ManyMerge": {limits: ingest.Limits{Entries: 2}, copies: []v1beta1.CopyOperation{copyOf("@src/a.yaml", "@artifact/"), merge, merge, merge}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := planOf(t, tc.limits, map[string]string{"src": dir}, tc.copies...)
+
+			_, over := errors.AsType[*ingest.LimitError](err)
+			if over == tc.ok || err != nil && !over {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	root, err := os.OpenRoot(write(t, sample()))
 	must(t, err)

@@ -10,6 +10,8 @@ import (
 
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 // parseDocument reads the one YAML or JSON document of a file, which has to be a map. Nothing is an empty map. Several documents
@@ -27,6 +29,10 @@ func parseDocument(content []byte) (map[string]any, error) {
 
 		if err != nil {
 			return nil, fmt.Errorf("read YAML: %w", err)
+		}
+
+		if err := ingest.CheckAliases(text); err != nil {
+			return nil, err //nolint:wrapcheck // it says what is wrong with the YAML
 		}
 
 		var next map[string]any

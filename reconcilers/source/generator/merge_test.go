@@ -185,7 +185,17 @@ func TestMerge(t *testing.T) {
 			copies: []v1beta1.CopyOperation{
 				copyOf("@src/a.yaml", "@artifact/x.yaml"), strategy("Merge", copyOf("@src/b.yaml", "@artifact/x.yaml")),
 			},
-			err: "parse YAML",
+			err: "the YAML aliases expand",
+		},
+		"LongBomb": {
+			reason: "Nor does a long text.",
+			files: map[string]string{
+				"a.yaml": "a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a,", 100) + "]", "b.yaml": "b: 1",
+			},
+			copies: []v1beta1.CopyOperation{
+				copyOf("@src/a.yaml", "@artifact/x.yaml"), strategy("Merge", copyOf("@src/b.yaml", "@artifact/x.yaml")),
+			},
+			err: "the YAML aliases expand",
 		},
 	}
 
@@ -422,7 +432,7 @@ func TestScratchIsMadeWhenNeeded(t *testing.T) {
 	s := &scratch{parent: filepath.Join(dir, "missing")}
 	s.close()
 
-	if _, err := s.write([]byte("x"), false); err == nil || !os.IsNotExist(err) && !strings.Contains(err.Error(), "no such") {
+	if _, err := s.write([]byte("x"), false, newTree(ingest.Limits{}).limits); err == nil || !os.IsNotExist(err) && !strings.Contains(err.Error(), "no such") {
 		t.Errorf("error %v", err)
 	}
 }

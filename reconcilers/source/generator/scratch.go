@@ -21,6 +21,10 @@ type scratch struct {
 	dir    string
 	root   *os.Root
 	names  int
+
+	// What was written so far. It counts though something else may have taken its place in the artifact: the disk is that of all.
+	bytes   int64
+	entries int
 }
 
 // name returns a name in the scratch that is free.
@@ -54,8 +58,16 @@ func (s *scratch) close() {
 	}
 }
 
-// write keeps a file.
-func (s *scratch) write(content []byte, executable bool) (*node, error) {
+// write keeps a file, within the limits.
+func (s *scratch) write(content []byte, executable bool, l ingest.Limits) (*node, error) {
+	if s.bytes += int64(len(content)); s.bytes > l.Bytes {
+		return nil, &ingest.LimitError{Max: l.Bytes, Unit: "bytes in merged and extracted files"}
+	}
+
+	if s.entries++; s.entries > l.Entries {
+		return nil, &ingest.LimitError{Max: int64(l.Entries), Unit: "merged and extracted files"}
+	}
+
 	name, err := s.name()
 	if err != nil {
 		return nil, err
@@ -87,9 +99,13 @@ func (c *copier) extract(ctx context.Context, archive *node, to string) error {
 	}
 	defer in.Close()
 
-	if _, err := ingest.Untar(ctx, in, filepath.Join(s.dir, top), c.tree.remaining()); err != nil {
+	got, err := ingest.Untar(ctx, in, filepath.Join(s.dir, top), c.room())
+	if err != nil {
 		return err //nolint:wrapcheck // it says which entry, and the caller which archive
 	}
+
+	s.bytes += got.Bytes
+	s.entries += got.Entries
 
 	return fs.WalkDir(s.root.FS(), top, func(name string, e fs.DirEntry, err error) error {
 		if err := errors.Join(err, ctx.Err()); err != nil {
@@ -108,6 +124,15 @@ func (c *copier) extract(ctx context.Context, archive *node, to string) error {
 
 		return c.tree.file(at, fileIn(s.root, name, info))
 	})
+}
+
+// room returns the limits of what may still be extracted: it has to fit into the artifact, and into the scratch.
+func (c *copier) room() ingest.Limits {
+	l, all := c.tree.remaining(), c.tree.limits
+	l.Bytes = min(l.Bytes, max(all.Bytes-c.scratch.bytes, 1))
+	l.Entries = min(l.Entries, max(all.Entries-c.scratch.entries, 1))
+
+	return l
 }
 
 // maxDocument is how large a file may be that is merged, in bytes.
@@ -133,7 +158,7 @@ func (c *copier) merge(base, overlay *node, to string) (*node, error) {
 		return nil, err
 	}
 
-	return c.scratch.write(merged, base.executable)
+	return c.scratch.write(merged, base.executable, c.tree.limits)
 }
 
 // read returns the content of a file, of which there may be so many bytes.
