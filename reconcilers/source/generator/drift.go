@@ -79,11 +79,18 @@ func (r *reconciler) find(ctx context.Context, obj *v1beta1.ArtifactGenerator, s
 	return err
 }
 
-// verify returns what is wrong with stored files. Those with a wrong content are removed.
+// verify returns what is wrong with stored files. Those with a wrong content are removed. Others may write statuses, too: what
+// the inventory says of other namespaces is none of the generator's, and wrong.
 func (r *reconciler) verify(ctx context.Context, obj *v1beta1.ArtifactGenerator, live published) (map[string]string, error) {
 	wrong := map[string]string{}
 
 	for _, e := range obj.Status.Inventory {
+		if e.Namespace != obj.Namespace {
+			wrong[e.Name] = driftMissing
+
+			continue
+		}
+
 		at := artifact.Location{Owner: ownerOf(e.Namespace, e.Name), File: e.Filename}
 		a := &meta.Artifact{Path: at.Path(), Digest: e.Digest}
 

@@ -267,3 +267,37 @@ func TestDeletion(t *testing.T) {
 		t.Errorf("the files are there: %v", err)
 	}
 }
+
+// TestForeignInventory shows that a status that somebody has written does not reach the artifacts of others.
+func TestForeignInventory(t *testing.T) {
+	obj := generatorOf("gen", withRepo, withArtifact("a", "@repo/apps/a/**", "@artifact/"))
+	w := newWorld(t, nil, obj)
+	w.push(t, "repo", "main@sha1:1", repo())
+	expect(t, w.run(t, obj).Object, meta.ReadyCondition, "True")
+
+	other := put(t, w.store, sourcev1.ExternalArtifactKind, "elsewhere", "other", "main@sha1:2", repo())
+	source := put(t, w.store, sourcev1.GitRepositoryKind, "elsewhere", "source", "main@sha1:3", repo())
+	digest := "sha256:" + strings.Repeat("0", 64)
+
+	live := &v1beta1.ArtifactGenerator{}
+	check(t, w.c.Get(t.Context(), client.ObjectKeyFromObject(obj), live))
+	live.Status.Inventory = append(live.Status.Inventory,
+		v1beta1.ExternalArtifactReference{Namespace: "elsewhere", Name: "other", Digest: digest, Filename: filepath.Base(other.Path)},
+		v1beta1.ExternalArtifactReference{
+			Namespace: namespace, Name: "../../gitrepository/elsewhere/source", Digest: digest, Filename: filepath.Base(source.Path),
+		})
+	check(t, w.c.Client.Status().Update(t.Context(), live))
+
+	got := w.run(t, obj)
+	expect(t, got.Object, meta.ReadyCondition, "True Succeeded: reconciliation succeeded, generated 1 artifact(s)")
+
+	if len(got.Object.Status.Inventory) != 1 {
+		t.Errorf("inventory %v", got.Object.Status.Inventory)
+	}
+
+	for _, a := range []*meta.Artifact{other, source} {
+		if err := w.store.Verify(a); err != nil {
+			t.Errorf("artifact %q of another: %v", a.Path, err)
+		}
+	}
+}

@@ -146,14 +146,19 @@ func SourceKey(obj *v1beta1.ArtifactGenerator, s v1beta1.SourceReference) types.
 	return types.NamespacedName{Namespace: cmp.Or(s.Namespace, obj.Namespace), Name: s.Name}
 }
 
-// MakerKey returns the generator that an ExternalArtifact names as its source, if it names one.
+// MakerKey returns the generator that an ExternalArtifact names as its source, if it names one. Generators make them in their
+// own namespaces: one of another namespace did not make it, and whoever writes its name there has no say over it.
 func MakerKey(ea *sourcev1.ExternalArtifact) (types.NamespacedName, bool) {
 	ref := ea.Spec.SourceRef
 	if ref == nil || ref.Kind != v1beta1.ArtifactGeneratorKind || groupOf(ref.APIVersion) != v1beta1.Group {
 		return types.NamespacedName{}, false
 	}
 
-	return types.NamespacedName{Namespace: cmp.Or(ref.Namespace, ea.Namespace), Name: ref.Name}, true
+	if ref.Namespace != "" && ref.Namespace != ea.Namespace {
+		return types.NamespacedName{}, false
+	}
+
+	return types.NamespacedName{Namespace: ea.Namespace, Name: ref.Name}, true
 }
 
 // success is the Ready condition of a run that went well.

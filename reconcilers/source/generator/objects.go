@@ -2,6 +2,7 @@ package generator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -237,7 +238,8 @@ func (r *reconciler) withdraw(ctx context.Context, obj *v1beta1.ArtifactGenerato
 		}
 	}
 
-	if _, err := r.Store.Remove(ownerOf(obj.Namespace, name)); err != nil {
+	_, err = r.Store.Remove(ownerOf(obj.Namespace, name))
+	if err != nil && !errors.Is(err, artifact.ErrInvalidPath) { // what has no name has no artifacts
 		return fmt.Errorf("garbage collection for deleted resource failed: %w", err)
 	}
 

@@ -174,7 +174,8 @@ func TestKeys(t *testing.T) {
 		want string
 	}{
 		"None":  {nil, ""},
-		"Full":  {&meta.NamespacedObjectKindReference{APIVersion: "source.extensions.fluxcd.io/v1", Kind: "ArtifactGenerator", Name: "g", Namespace: "n"}, "n/g"},
+		"Full":  {&meta.NamespacedObjectKindReference{APIVersion: "source.extensions.fluxcd.io/v1", Kind: "ArtifactGenerator", Name: "g", Namespace: "apps"}, "apps/g"},
+		"Other": {&meta.NamespacedObjectKindReference{APIVersion: "source.extensions.fluxcd.io/v1", Kind: "ArtifactGenerator", Name: "g", Namespace: "n"}, ""},
 		"Short": {&meta.NamespacedObjectKindReference{APIVersion: "source.extensions.fluxcd.io/v1beta1", Kind: "ArtifactGenerator", Name: "g"}, "apps/g"},
 		"Group": {&meta.NamespacedObjectKindReference{APIVersion: "example.org/v1", Kind: "ArtifactGenerator", Name: "g"}, ""},
 		"Core":  {&meta.NamespacedObjectKindReference{APIVersion: "v1", Kind: "ArtifactGenerator", Name: "g"}, ""},
