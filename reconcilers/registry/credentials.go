@@ -49,6 +49,10 @@ func (r *Registries) login(ctx context.Context, n name.Repository, a Access) (au
 		return authn.AuthConfig{}, fmt.Errorf("login with provider %q is not available", a.Provider)
 	}
 
+	if a.Insecure { // what a cloud gives opens more than this registry
+		return authn.AuthConfig{}, fmt.Errorf("login with provider %q: the registry must not be insecure", a.Provider)
+	}
+
 	who := Identity{
 		Provider: a.Provider, Kind: a.Kind, Namespace: a.Namespace, Name: a.Name,
 		ServiceAccount: a.ServiceAccount, Proxy: a.Proxy,

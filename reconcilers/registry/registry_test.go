@@ -452,7 +452,12 @@ func TestCloud(t *testing.T) {
 		t.Errorf("a secret comes before the cloud: %v", err)
 	}
 
-	a.Secret = nil
+	a.Secret, a.Insecure = nil, true
+	if _, err := r.Open(t.Context(), s.Addr+"/org/app", a); err == nil || len(asked) != 1 {
+		t.Errorf("what a cloud gives went to an insecure registry: %v", err)
+	}
+
+	a.Insecure = false
 	if _, err := newRegistries(&enginetest.Clock{}).Open(t.Context(), s.Addr+"/org/app", a); err == nil {
 		t.Error("without a cloud, its provider is an error")
 	}
