@@ -184,6 +184,10 @@ func TestTags(t *testing.T) {
 			reason: "They are too long.", pages: []string{`{"tags":["` + strings.Repeat("a", 200) + `"]}`},
 			limits: registry.Limits{TagBytes: 100}, err: "limit of 100 bytes per answer",
 		},
+		"NoTag": {
+			reason: "One that is too long for a tag.", want: []string{strings.Repeat("a", 128)},
+			pages: []string{`{"tags":["` + strings.Repeat("a", 129) + `","` + strings.Repeat("a", 128) + `"]}`},
+		},
 		"NoJSON": {reason: "It is something else.", pages: []string{`<html>`}, err: "the answer is no list of tags"},
 		"Cut":    {reason: "It is not whole.", pages: []string{`{"tags":["a"`}, err: "the answer is no list of tags"},
 		"Numbers": {

@@ -121,6 +121,9 @@ func (l *tagList) read(body io.Reader) error {
 
 var errNoTags = errors.New("the answer is no list of tags")
 
+// maxTag is how long a tag may be, in bytes.
+const maxTag = 128
+
 func (l *tagList) array(page *json.Decoder) error {
 	t, err := page.Token()
 	if err != nil || t != json.Delim('[') && t != nil {
@@ -135,6 +138,10 @@ func (l *tagList) array(page *json.Decoder) error {
 		var tag string
 		if err := page.Decode(&tag); err != nil {
 			return errors.Join(errNoTags, err)
+		}
+
+		if len(tag) > maxTag { // nobody could ask for it
+			continue
 		}
 
 		l.bytes += int64(len(tag))
