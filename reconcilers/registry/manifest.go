@@ -140,7 +140,7 @@ func (r *Repository) getManifest(ctx context.Context, reference string) (raw []b
 	}
 	defer discard(resp.Body)
 
-	if raw, err = io.ReadAll(resp.Body); err != nil {
+	if raw, err = io.ReadAll(&frugal{ReadCloser: resp.Body}); err != nil {
 		return nil, "", fmt.Errorf("read manifest: %w", err)
 	}
 
@@ -199,7 +199,7 @@ func readManifest(raw []byte, mediaType string, digest v1.Hash) (*Manifest, erro
 			m.Config = *d.Config
 		}
 	default:
-		return nil, fmt.Errorf("%s with the media type %q holds nothing of it", digest, mediaType)
+		return nil, fmt.Errorf("%s with the media type %.100q holds nothing of it", digest, mediaType)
 	}
 
 	return m, checkDescriptors(m)

@@ -87,6 +87,8 @@ type Registries struct {
 	mu       sync.Mutex
 	sessions flight.Memo[flight.Fingerprint, *session]
 
+	tokens flight.Memo[tokenKey, token]
+
 	tags      flight.Group[flight.Fingerprint, []string]
 	lookups   flight.Group[lookup, v1.Descriptor]
 	manifests flight.Group[manifestKey, *Manifest]
@@ -95,6 +97,8 @@ type Registries struct {
 // Bounds of what is kept.
 const (
 	maxSessions  = 1024
+	maxTokens    = 16384    // one per repository
+	keepTokens   = 32 << 20 // bytes
 	keepTags     = 32 << 20 // bytes
 	keepManifest = 16 << 20 // bytes
 )
@@ -113,6 +117,7 @@ func New(o Options) *Registries {
 	return &Registries{
 		options:  o,
 		sessions: flight.Memo[flight.Fingerprint, *session]{Size: maxSessions},
+		tokens:   flight.Memo[tokenKey, token]{Size: maxTokens, Room: keepTokens, Weigh: weighToken},
 		tags: flight.Group[flight.Fingerprint, []string]{
 			Age: o.Moment, Room: keepTags, Weigh: weighTags, Now: o.Now,
 		},
@@ -216,8 +221,14 @@ func (r *Registries) session(registry name.Registry, auth authn.AuthConfig, a Ac
 
 	s, ok := r.sessions.Get(key)
 	if !ok || s.base != base || s.away != away {
-		s = newSession(key, registry, auth, r.options.Now)
-		s.base, s.away = base, away
+		known := s
+		s = newSession(key, registry, auth, r)
+		s.base, s.away, s.insecure = base, away, a.Insecure
+
+		if ok { // there are too many connections, which changes nothing about the registry
+			s.found, s.asked, s.closed = known.state()
+		}
+
 		r.sessions.Put(key, s)
 	}
 

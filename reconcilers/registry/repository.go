@@ -50,7 +50,7 @@ func (r *Repository) Name() name.Repository { return r.name }
 func (r *Repository) Key() flight.Fingerprint { return r.key }
 
 // maxRemote bounds the answers that other libraries read through Remote, in bytes.
-const maxRemote = 16 << 20
+const maxRemote = 4 << 20
 
 // Remote returns the options with which package remote of go-containerregistry reads this repository, with the same
 // credentials. What it reads is bounded; it does not try again.
@@ -58,7 +58,7 @@ func (r *Repository) Remote() []remote.Option {
 	client := ingest.NewClient(pinged{r.transport}, func(*http.Response) int64 { return maxRemote })
 
 	return []remote.Option{
-		remote.WithTransport(client.Transport),
+		remote.WithTransport(frugalTransport{client.Transport}),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
 	}
 }

@@ -21,6 +21,7 @@ import (
 type session struct {
 	key      flight.Fingerprint
 	registry name.Registry
+	insecure bool // HTTP may stand in for HTTPS at any time
 	auth     authn.AuthConfig
 	base     http.RoundTripper // to the registry, and to its token server
 	away     http.RoundTripper // to all others
@@ -28,7 +29,7 @@ type session struct {
 
 	schemes   flight.Group[struct{}, string]
 	exchanges flight.Group[exchange, token]
-	tokens    flight.Memo[string, token] // by the scope of a repository
+	tokens    *flight.Memo[tokenKey, token] // of all sessions
 
 	mu     sync.Mutex
 	found  string    // the scheme, once it is known
@@ -36,16 +37,29 @@ type session struct {
 	closed time.Time // until when the registry wants to be left alone
 }
 
-// maxTokens bounds the tokens that are kept: one per repository.
-const maxTokens = 2048
+// tokenKey is a session, and the scope of a repository.
+type tokenKey struct {
+	session flight.Fingerprint
+	scope   string
+}
 
-func newSession(key flight.Fingerprint, registry name.Registry, auth authn.AuthConfig, now func() time.Time) *session {
+func newSession(key flight.Fingerprint, registry name.Registry, auth authn.AuthConfig, all *Registries) *session {
+	now := all.options.Now
+
 	return &session{
 		key: key, registry: registry, auth: auth, now: now,
 		schemes:   flight.Group[struct{}, string]{Now: now},
 		exchanges: flight.Group[exchange, token]{Now: now},
-		tokens:    flight.Memo[string, token]{Size: maxTokens},
+		tokens:    &all.tokens,
 	}
+}
+
+// state is what is known of the registry.
+func (s *session) state() (found string, asked challenge, closed time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.found, s.asked, s.closed
 }
 
 // scheme returns http or https. Only for names that may be served over HTTP, which are those of this machine, of private
@@ -110,7 +124,10 @@ func (s *session) ping(ctx context.Context, scheme string) error {
 
 	req.Header.Set("User-Agent", userAgent)
 
-	resp, err := ingest.NewClient(s.base, nil).Do(req) //nolint:bodyclose // discard does
+	client := ingest.NewClient(s.base, nil)
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // it is an answer
+
+	resp, err := client.Do(req) //nolint:bodyclose // discard does
 	if err != nil {
 		return failedRequest(req, err)
 	}
@@ -123,12 +140,15 @@ func (s *session) ping(ctx context.Context, scheme string) error {
 	return nil
 }
 
-// lost forgets the scheme after a failure: who has changed it is found again.
+// lost forgets the scheme after a failure: who has changed it is found again. But who speaks HTTPS once has to stay with it, or
+// whoever can make connections fail would get the credentials to see.
 func (s *session) lost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.found = ""
+	if s.insecure || s.found != "https" {
+		s.found = ""
+	}
 }
 
 // open fails as long as the registry wants to be left alone.
@@ -212,7 +232,8 @@ func (s *session) authorization(ctx context.Context, c challenge, scope, stale s
 
 // token returns a token for the scope, which is a new one if the one that is here is stale or about to expire.
 func (s *session) token(ctx context.Context, c challenge, scope, stale string) (token, error) {
-	if t, ok := s.tokens.Get(scope); ok && t.header() != stale && (t.expires.IsZero() || s.now().Before(t.expires)) {
+	key := tokenKey{session: s.key, scope: scope}
+	if t, ok := s.tokens.Get(key); ok && t.header() != stale && (t.expires.IsZero() || s.now().Before(t.expires)) {
 		return t, nil
 	}
 
@@ -224,7 +245,7 @@ func (s *session) token(ctx context.Context, c challenge, scope, stale string) (
 	t, release, err := s.exchanges.Join(ctx, e, time.Time{}, func(ctx context.Context) (token, error) {
 		t, err := s.exchange(ctx, e)
 		if err == nil {
-			s.tokens.Put(scope, t)
+			s.tokens.Put(key, t)
 		}
 
 		return t, err

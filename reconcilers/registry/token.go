@@ -39,6 +39,9 @@ type token struct {
 
 func (t token) header() string { return "Bearer " + t.value }
 
+// weighToken returns what a token takes in memory, in bytes.
+func weighToken(t token) int64 { return int64(len(t.value)) + 256 } //nolint:mnd // with its key
+
 // exchange gets a token for the credentials, or for nobody if there are none.
 func (s *session) exchange(ctx context.Context, e exchange) (token, error) {
 	realm, err := s.realm(ctx, e.realm)
