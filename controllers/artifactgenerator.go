@@ -61,7 +61,7 @@ func setupGenerator(p *Process) error {
 
 	find := finder(p, &extensionsv1beta1.ArtifactGeneratorList{})
 
-	return add(p, kind, w, true, generatorWorkers,
+	return add(p, after(p.storage, kind), w, true, generatorWorkers,
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
 		watchSource(p, sourcev1.OCIRepositoryKind, &sourcev1.OCIRepository{}, find),
 		watchSource(p, sourcev1.BucketKind, &sourcev1.Bucket{}, find),

@@ -51,13 +51,14 @@ func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, 
 	forget := k.Forget
 	k.Forget = func(key types.NamespacedName) {
 		n.cloud.Forget(k.Name, key.Namespace, key.Name)
+		p.storage.forget(k.Name, key)
 
 		if forget != nil {
 			forget(key)
 		}
 	}
 
-	return add(p, k, w, false, workers, more...)
+	return add(p, after(p.storage, k), w, false, workers, more...)
 }
 
 func setupGit(p *Process) error {

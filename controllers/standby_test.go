@@ -56,7 +56,8 @@ func TestStandbyWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s := &storage{store: store, owners: map[string]owners{}}
+	s := newStorage()
+	s.store = store
 	by := newStandby(nil, s)
 	by.mirror = artifact.NewMirror(t.Context(), artifact.MirrorOptions{Store: store})
 	defer by.mirror.Stop()

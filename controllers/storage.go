@@ -37,6 +37,13 @@ type storage struct {
 	owners  map[string]owners // by kind, in lower case
 	standby *standby          // as long as another process holds the lease
 	leads   bool              // this process holds it
+
+	led chan struct{} // closed when leads is set
+}
+
+// newStorage returns a storage that has no store yet.
+func newStorage() *storage {
+	return &storage{owners: map[string]owners{}, led: make(chan struct{})}
 }
 
 // owners are the objects of a kind that have artifacts.
@@ -61,9 +68,17 @@ func (p *Process) sharedStorage() (*artifact.Store, error) {
 		return nil, err
 	}
 
-	s := &storage{owners: map[string]owners{}, listen: func(ctx context.Context) (net.Listener, error) {
+	s := newStorage()
+	s.listen = func(ctx context.Context) (net.Listener, error) {
 		return (&net.ListenConfig{}).Listen(ctx, "tcp", o.ServeAddr)
-	}}
+	}
+
+	held, err := lockStorage(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open artifact storage: %w", err)
+	}
+
+	p.held = append(p.held, held)
 
 	s.store, err = artifact.NewStore(artifact.StoreOptions{
 		Root: o.Path, Address: address, Algorithm: digest.Algorithm(o.DigestAlgorithm),
@@ -167,7 +182,40 @@ func (s *storage) lead(context.Context) error {
 	s.standby, s.leads = nil, true
 	s.mu.Unlock()
 
+	close(s.led)
+
 	return nil
+}
+
+// wait returns when the artifacts are made by this process, and by nobody else in it: a mirror that is about to stop would put
+// back what is old, and remove what is new.
+func (s *storage) wait(ctx context.Context) error {
+	select {
+	case <-s.led:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// after returns the kind with objects that do not run before the artifacts are made by this process.
+func after[O engine.Object, S any](s *storage, k engine.Kind[O, S]) engine.Kind[O, S] {
+	open := k.Open
+
+	k.Open = func(ctx context.Context, obj O, scope *S) error {
+		if err := s.wait(ctx); err != nil || open == nil {
+			return err
+		}
+
+		return open(ctx, obj, scope)
+	}
+
+	return k
+}
+
+// forget removes what is left of an object that went without its finalizer.
+func (s *storage) forget(kind string, key types.NamespacedName) {
+	_, _ = s.store.Remove(artifact.Owner{Kind: kind, Namespace: key.Namespace, Name: key.Name}) //nolint:errcheck // nobody asks for it
 }
 
 // standBy lets this process stand by, unless it has got the lease.
@@ -338,9 +386,31 @@ func ownFolder(prefix string) (string, *os.File, error) {
 	}
 }
 
+// lockStorage makes the folder of the artifacts, and takes its lock: two processes in one folder would remove each other's files.
+// It is given back when the process ends. Where the file system knows no locks, nothing is returned.
+func lockStorage(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err //nolint:wrapcheck // names the folder
+	}
+
+	f, err := lockFile(filepath.Join(dir, ".lock"))
+
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, fmt.Errorf("another process uses %q: each replica needs a volume of its own", dir)
+	case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
+		return nil, nil //nolint:nilnil // there is nothing to hold
+	}
+
+	return f, err
+}
+
 // lock takes the lock of a folder, or fails at once.
-func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+func lock(dir string) (*os.File, error) { return lockFile(filepath.Join(dir, "lock")) }
+
+// lockFile takes the lock of a file, or fails at once.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the folder is ours
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the file
 	}
