@@ -28,19 +28,35 @@ var (
 // foreign bytes. A document that may hold aliases and cannot be read is an error too, for another reader may be less strict.
 // Only the first document is looked at.
 func CheckAliases(document []byte) error {
+	_, err := ExpandedAliases(document)
+
+	return err
+}
+
+// Expanded is how large a YAML document is with copies in the place of its aliases.
+type Expanded struct {
+	// Nodes are values, keys, lists and maps.
+	Nodes int
+
+	// Bytes of their text.
+	Bytes int
+}
+
+// ExpandedAliases is CheckAliases for those who read many documents, and have to bound what all of them expand to. It returns
+// zeros for a document that cannot have aliases: that is as large as it looks.
+func ExpandedAliases(document []byte) (Expanded, error) {
 	if !mayHaveAliases(document) {
-		return nil
+		return Expanded{}, nil
 	}
 
 	var node yaml.Node
 	if err := yaml.Unmarshal(document, &node); err != nil {
-		return fmt.Errorf("parse YAML: %w", err)
+		return Expanded{}, fmt.Errorf("parse YAML: %w", err)
 	}
 
-	e := expansion{known: map[*yaml.Node]expanded{}, open: map[*yaml.Node]bool{}}
-	_, err := e.of(&node)
+	e := expansion{known: map[*yaml.Node]Expanded{}, open: map[*yaml.Node]bool{}}
 
-	return err
+	return e.of(&node)
 }
 
 // mayHaveAliases tells cheaply whether there may be both an anchor and an alias. UTF-16 is not looked into.
@@ -71,18 +87,15 @@ func isWord(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// expanded is how large a node is with copies in the place of aliases.
-type expanded struct{ nodes, bytes int }
-
-func (s *expanded) add(o expanded) { s.nodes, s.bytes = s.nodes+o.nodes, s.bytes+o.bytes }
+func (s *Expanded) add(o Expanded) { s.Nodes, s.Bytes = s.Nodes+o.Nodes, s.Bytes+o.Bytes }
 
 // expansion computes what nodes grow to when aliases are replaced by copies.
 type expansion struct {
-	known map[*yaml.Node]expanded
+	known map[*yaml.Node]Expanded
 	open  map[*yaml.Node]bool
 }
 
-func (e *expansion) of(node *yaml.Node) (expanded, error) {
+func (e *expansion) of(node *yaml.Node) (Expanded, error) {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
@@ -92,20 +105,20 @@ func (e *expansion) of(node *yaml.Node) (expanded, error) {
 	}
 
 	if e.open[node] {
-		return expanded{}, ErrAliasLoop
+		return Expanded{}, ErrAliasLoop
 	}
 
 	e.open[node] = true
-	total := expanded{nodes: 1, bytes: len(node.Value)}
+	total := Expanded{Nodes: 1, Bytes: len(node.Value)}
 
 	for _, n := range node.Content {
 		s, err := e.of(n)
 		if err != nil {
-			return expanded{}, err
+			return Expanded{}, err
 		}
 
-		if total.add(s); total.nodes > maxExpandedNodes || total.bytes > maxExpandedBytes {
-			return expanded{}, ErrAliasSize
+		if total.add(s); total.Nodes > maxExpandedNodes || total.Bytes > maxExpandedBytes {
+			return Expanded{}, ErrAliasSize
 		}
 	}
 

@@ -34,6 +34,18 @@ func TestCheckAliases(t *testing.T) {
 	}
 }
 
+// TestExpandedAliases holds that what aliases stand for is counted, and nothing else.
+func TestExpandedAliases(t *testing.T) {
+	for document, want := range map[string]ingest.Expanded{
+		"a: bcd\n":                 {},
+		"a: &x bcd\ne: [*x, *x]\n": {Nodes: 8, Bytes: 11}, // the document, the map, two keys, bcd, the list and twice bcd
+	} {
+		if got, err := ingest.ExpandedAliases([]byte(document)); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v, want %+v", document, got, err, want)
+		}
+	}
+}
+
 // laughs is a document in which each line stands for ten of the line before.
 func laughs() string {
 	var b strings.Builder
