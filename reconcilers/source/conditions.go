@@ -74,8 +74,13 @@ func Stored(obj Object, a *meta.Artifact, reason, message string) {
 	engine.Set(obj, meta.ArtifactInStorageCondition, metav1.ConditionTrue, reason, message)
 }
 
-// Bounded runs a part of the work that has to come to an end in time. An error after that says that it took too long.
+// maxTimeout is the longest that an object may wait for a server, whatever its spec says.
+const maxTimeout = time.Hour
+
+// Bounded runs a part of the work that has to come to an end in time, which is an hour at most. An error after that says that it
+// took too long.
 func Bounded(ctx context.Context, timeout time.Duration, run func(context.Context) error) error {
+	timeout = min(timeout, maxTimeout)
 	late := fmt.Errorf("timed out after %s", timeout)
 
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)

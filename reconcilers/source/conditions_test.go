@@ -153,6 +153,14 @@ func TestBounded(t *testing.T) {
 		t.Errorf("what nobody wants any more: %v", err)
 	}
 
+	_ = source.Bounded(t.Context(), 1000*time.Hour, func(ctx context.Context) error {
+		if end, ok := ctx.Deadline(); !ok || end.After(time.Now().Add(time.Hour)) {
+			t.Errorf("it may take until %s", end)
+		}
+
+		return nil
+	})
+
 	failed := errors.New("refused")
 	if err := source.Bounded(t.Context(), time.Hour, func(context.Context) error { return failed }); !errors.Is(err, failed) {
 		t.Errorf("what fails in time: %v", err)

@@ -78,7 +78,7 @@ type reconciler struct {
 	storage  source.Storage
 	archives *archives
 	keyrings flight.Memo[flight.Fingerprint, *verify.Keyring]
-	lane     *lane
+	lane     *source.Lane
 }
 
 // Kind declares how a GitRepository is reconciled.
@@ -91,7 +91,7 @@ func Kind(d Deps) engine.Kind[*sourcev1.GitRepository, scope] {
 
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.GitRepositoryKind}
 	r := &reconciler{
-		Deps: d, storage: storage, archives: newArchives(d), lane: newLane(d.Workers, d.Patience),
+		Deps: d, storage: storage, archives: newArchives(d), lane: source.NewLane(d.Workers, d.Patience),
 		keyrings: flight.Memo[flight.Fingerprint, *verify.Keyring]{Size: maxKeyrings},
 	}
 
@@ -139,6 +139,11 @@ func (r *reconciler) steps() engine.Steps[*sourcev1.GitRepository, scope] {
 		},
 		{Name: "complete", Reason: meta.FailedReason, Run: r.complete},
 	}
+}
+
+// bounded runs what waits for servers: not longer than the object says, and beside those who need not wait.
+func (r *reconciler) bounded(ctx context.Context, obj *sourcev1.GitRepository, wait func(context.Context) error) error {
+	return r.lane.Bounded(ctx, obj.Namespace, obj.GetTimeout(), wait) //nolint:wrapcheck // it is the error of wait
 }
 
 func (r *reconciler) open(_ context.Context, _ *sourcev1.GitRepository, s *scope) error {

@@ -183,7 +183,7 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 	}
 
 	// What is fetched is here: this takes a processor, and no patience with a server.
-	err := source.Bounded(ctx, timeout(obj), func(ctx context.Context) error {
+	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error {
 		d, release, err := r.archives.add(ctx, s.remote, s.facts, recipeOf(obj, s),
 			func(ctx context.Context) (*clone, func(), error) { return s.remote.clone(ctx, s.listing, s.target) })
 		if err == nil {

@@ -1,4 +1,4 @@
-package git
+package source
 
 import (
 	"cmp"
@@ -7,18 +7,12 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-	"github.com/weir-dev/weir/reconcilers/source"
 )
 
-// maxTimeout is the longest that an object may wait for a server, whatever its spec says.
-const maxTimeout = time.Hour
-
-// lane is where those go who wait for slow servers. It has less room than there are workers, and less for one namespace, so that
+// Lane is where those go who wait for slow servers. It has less room than there are workers, and less for one namespace, so that
 // servers that do not answer never take all workers: neither those of one tenant from another, nor all from those that are fast.
-// Who finds no room gives its worker back, and is tried again with a low priority.
-type lane struct {
+// Who finds no room gives its worker back, and is tried again with a low priority. It is safe for concurrent use.
+type Lane struct {
 	room     int           // for all
 	share    int           // for one namespace
 	patience time.Duration // is how long one may wait and not count as slow
@@ -28,8 +22,9 @@ type lane struct {
 	all   int
 }
 
-// newLane returns a lane beside the number of workers.
-func newLane(workers int, patience time.Duration) *lane {
+// NewLane returns a lane beside a number of workers, of which there are ten if it is zero. Patience is how long one may wait and not
+// count as slow; zero means 10 s.
+func NewLane(workers int, patience time.Duration) *Lane {
 	const (
 		defaultWorkers  = 10
 		defaultPatience = 10 * time.Second
@@ -37,7 +32,7 @@ func newLane(workers int, patience time.Duration) *lane {
 
 	workers = cmp.Or(workers, defaultWorkers)
 
-	return &lane{
+	return &Lane{
 		room: max(workers*4/5, 1), share: max(workers/2, 1), //nolint:mnd // parts of the whole
 		patience: cmp.Or(patience, defaultPatience), users: map[string]int{},
 	}
@@ -46,8 +41,13 @@ func newLane(workers int, patience time.Duration) *lane {
 // errBusy says that there is no room for one more who waits.
 var errBusy = errors.New("the server is slow, and so are others that are waited for")
 
+// Bounded is Bounded beside those who need not wait for servers: who waits and finds no room in the lane fails.
+func (l *Lane) Bounded(ctx context.Context, namespace string, timeout time.Duration, wait func(context.Context) error) error {
+	return Bounded(ctx, timeout, func(ctx context.Context) error { return l.run(ctx, namespace, wait) })
+}
+
 // run runs what waits for servers. If that lasts, it goes on in the lane, or ends if there is no room.
-func (l *lane) run(ctx context.Context, namespace string, wait func(context.Context) error) error {
+func (l *Lane) run(ctx context.Context, namespace string, wait func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -88,13 +88,3 @@ func (l *lane) run(ctx context.Context, namespace string, wait func(context.Cont
 
 	return err
 }
-
-// bounded runs what waits for servers: not longer than the object says, and beside those who need not wait.
-func (r *reconciler) bounded(ctx context.Context, obj *sourcev1.GitRepository, wait func(context.Context) error) error {
-	return source.Bounded(ctx, timeout(obj), func(ctx context.Context) error {
-		return r.lane.run(ctx, obj.Namespace, wait)
-	})
-}
-
-// timeout of each operation.
-func timeout(obj *sourcev1.GitRepository) time.Duration { return min(obj.GetTimeout(), maxTimeout) }

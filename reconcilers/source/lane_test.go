@@ -1,4 +1,4 @@
-package git
+package source
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func stall(release <-chan struct{}) func(context.Context) error {
 }
 
 // occupy lets somebody of the namespace wait in the lane until release is closed. It returns the channel with the result.
-func occupy(t *testing.T, l *lane, namespace string, release <-chan struct{}) <-chan error {
+func occupy(t *testing.T, l *Lane, namespace string, release <-chan struct{}) <-chan error {
 	t.Helper()
 
 	count := func() int {
@@ -44,7 +44,7 @@ func occupy(t *testing.T, l *lane, namespace string, release <-chan struct{}) <-
 }
 
 func TestLane(t *testing.T) {
-	l := newLane(5, time.Millisecond) // room for four, two of one namespace
+	l := NewLane(5, time.Millisecond) // room for four, two of one namespace
 	release := make(chan struct{})
 
 	waiting := []<-chan error{occupy(t, l, "a", release), occupy(t, l, "a", release)}
@@ -80,7 +80,7 @@ func TestLane(t *testing.T) {
 
 func TestLaneDefaults(t *testing.T) {
 	for workers, want := range map[int][2]int{0: {8, 5}, 1: {1, 1}, 2: {1, 1}, 50: {40, 25}} {
-		if l := newLane(workers, 0); l.room != want[0] || l.share != want[1] || l.patience != 10*time.Second {
+		if l := NewLane(workers, 0); l.room != want[0] || l.share != want[1] || l.patience != 10*time.Second {
 			t.Errorf("%d workers: %+v", workers, l)
 		}
 	}
@@ -88,7 +88,7 @@ func TestLaneDefaults(t *testing.T) {
 
 // What ends for another reason is not put down to the lane.
 func TestLaneEnds(t *testing.T) {
-	l := newLane(5, time.Hour)
+	l := NewLane(5, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
