@@ -62,7 +62,7 @@ func (r *reconciler) connect(ctx context.Context, obj *sourcev1.OCIRepository, s
 		return err
 	}
 
-	err = bounded(ctx, obj, func(ctx context.Context) (err error) {
+	err = r.bounded(ctx, obj, func(ctx context.Context) (err error) {
 		s.repository, err = r.Registries.Open(ctx, s.name, a)
 
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/registry"
 	"github.com/weir-dev/weir/test/proxy"
 	server "github.com/weir-dev/weir/test/registry"
@@ -341,6 +342,36 @@ func TestTimeout(t *testing.T) {
 	obj := object("app", s, func(s *sourcev1.OCIRepositorySpec) { s.Timeout = &metav1.Duration{Duration: 20 * time.Millisecond} })
 	expect(t, w.bench(t, obj).run(t, obj).Object, meta.ReadyCondition,
 		"False OCIArtifactPullFailed: failed to determine artifact digest: timed out after 20ms")
+}
+
+// Registries that do not answer do not hold all workers.
+func TestLane(t *testing.T) {
+	ended := make(chan struct{})
+	w := newWorld(t)
+	w.workers, w.patience = 2, time.Millisecond // room for one
+	s := serve(t, server.Options{Wrap: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			select {
+			case <-req.Context().Done():
+			case <-ended:
+			}
+		})
+	}})
+
+	one, other := object("one", s), object("other", s)
+	b, results := w.bench(t, one, other), make(chan *sourcev1.OCIRepository, 2)
+
+	for _, obj := range []*sourcev1.OCIRepository{one, other} {
+		go func() { results <- b.run(t, obj).Object }()
+	}
+
+	expect(t, <-results, meta.ReadyCondition,
+		"False OCIArtifactPullFailed: failed to determine artifact digest: gave up after 1ms: the server is slow, and so are others")
+	close(ended)
+
+	if c := engine.Condition(<-results, meta.ReadyCondition); strings.Contains(c.Message, "gave up") {
+		t.Errorf("nobody waits: %s", c.Message)
+	}
 }
 
 // A filter with very many states, and tags that make it visit all of them, do not hold a worker.

@@ -41,6 +41,11 @@ type Deps struct {
 	// files.
 	Dir string
 
+	// Workers is how many objects run at a time: servers that do not answer hold four of five at most, those of one namespace
+	// half of them. Zero means 10. Patience is how long one may wait before it counts as such; zero means 10 s.
+	Workers  int
+	Patience time.Duration
+
 	// Now is the clock. Nil means that of the machine.
 	Now func() time.Time
 }
@@ -81,6 +86,7 @@ type reconciler struct {
 	storage    source.Storage
 	contents   *contents
 	signatures *signatures
+	lane       *source.Lane
 }
 
 // Kind declares how an OCIRepository is reconciled.
@@ -90,7 +96,10 @@ func Kind(d Deps) engine.Kind[*sourcev1.OCIRepository, scope] {
 	}
 
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.OCIRepositoryKind}
-	r := &reconciler{Deps: d, storage: storage, contents: newContents(d), signatures: newSignatures(d)}
+	r := &reconciler{
+		Deps: d, storage: storage, contents: newContents(d), signatures: newSignatures(d),
+		lane: source.NewLane(d.Workers, d.Patience),
+	}
 
 	return engine.Kind[*sourcev1.OCIRepository, scope]{
 		Name:       sourcev1.OCIRepositoryKind,

@@ -40,6 +40,8 @@ type world struct {
 	cloud     registry.Cloud
 	verifiers oci.Verifiers
 	limits    ingest.Limits
+	workers   int
+	patience  time.Duration
 	clock     *enginetest.Clock
 }
 
@@ -113,6 +115,7 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.OCIRepository) bench {
 
 	kind := oci.Kind(oci.Deps{
 		Store: w.store, Limits: w.limits, Dir: t.TempDir(), Now: w.clock.Now, Verifiers: w.verifiers,
+		Workers: w.workers, Patience: w.patience,
 		Registries: registry.New(registry.Options{
 			Transports: &ingest.Transports{}, Now: w.clock.Now, Cloud: w.cloud,
 		}),

@@ -17,9 +17,9 @@ import (
 	"github.com/weir-dev/weir/reconcilers/source"
 )
 
-// bounded runs a part of the work that has to end within the timeout of the object.
-func bounded(ctx context.Context, obj *sourcev1.OCIRepository, run func(context.Context) error) error {
-	return source.Bounded(ctx, obj.GetTimeout(), run) //nolint:wrapcheck // it is the error of run
+// bounded runs what waits for servers: not longer than the object says, and beside those who need not wait.
+func (r *reconciler) bounded(ctx context.Context, obj *sourcev1.OCIRepository, wait func(context.Context) error) error {
+	return r.lane.Bounded(ctx, obj.Namespace, obj.GetTimeout(), wait) //nolint:wrapcheck // it is the error of wait
 }
 
 // resolve finds out which manifest is meant.
@@ -48,7 +48,7 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.OCIRepository, s
 		look = s.repository.Pull // it will be needed
 	}
 
-	err = bounded(ctx, obj, func(ctx context.Context) error {
+	err = r.bounded(ctx, obj, func(ctx context.Context) error {
 		d, err := look(ctx, reference, since)
 		s.digest = d.Digest
 
@@ -96,7 +96,7 @@ func (r *reconciler) reference(ctx context.Context, obj *sourcev1.OCIRepository,
 
 	var tag string
 
-	err = bounded(ctx, obj, func(ctx context.Context) error {
+	err = r.bounded(ctx, obj, func(ctx context.Context) error {
 		tags, err := s.repository.Tags(ctx, since)
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.OCIRepository, s *
 		return engine.Done()
 	}
 
-	err := bounded(ctx, obj, func(ctx context.Context) error { return r.find(ctx, obj, s) })
+	err := r.bounded(ctx, obj, func(ctx context.Context) error { return r.find(ctx, obj, s) })
 
 	switch {
 	case errors.Is(err, errArchive):

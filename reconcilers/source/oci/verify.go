@@ -110,7 +110,7 @@ func verifiedMessage(revision string) string { return "verified signature of rev
 func (r *reconciler) check(ctx context.Context, obj *sourcev1.OCIRepository, s *scope, t Trust, fingerprint string) error {
 	var result verify.Result
 
-	err := bounded(ctx, obj, func(ctx context.Context) (err error) {
+	err := r.bounded(ctx, obj, func(ctx context.Context) (err error) {
 		result, err = r.signatures.verify(ctx, s.repository, s.digest.String(), t, fingerprint)
 
 		return err
