@@ -11,12 +11,16 @@ import (
 	"time"
 )
 
-// Timeouts of a connection that is not even set up. What follows is bounded by the context of the request.
+// Timeouts of a connection. What comes after them is bounded by the context of the request, and by Bounded.
 const (
 	dialTimeout      = 30 * time.Second
 	handshakeTimeout = 15 * time.Second
 	idleTimeout      = 90 * time.Second
-	maxRedirects     = 10
+
+	// answerTimeout is how long a server may take until its answer begins. A request may be made for many who wait in turns,
+	// and would else hang for as long as any of them does.
+	answerTimeout = 2 * time.Minute
+	maxRedirects  = 10
 )
 
 // HTTPOptions say how to reach servers over HTTP.
@@ -41,6 +45,9 @@ func NewTransport(o HTTPOptions) *http.Transport {
 		TLSClientConfig:     o.TLS,
 		TLSHandshakeTimeout: handshakeTimeout,
 		IdleConnTimeout:     idleTimeout,
+
+		ResponseHeaderTimeout: answerTimeout,
+
 		MaxIdleConns:        256,
 		MaxIdleConnsPerHost: 32, // as many as objects of all kinds may ask one server at a time
 		ForceAttemptHTTP2:   true,

@@ -241,6 +241,14 @@ func TestClientGivesUp(t *testing.T) {
 	})
 }
 
+// A server that says nothing must not hold a request for ever: others may wait for it, too.
+func TestTransportHasLimits(t *testing.T) {
+	tr := ingest.NewTransport(ingest.HTTPOptions{})
+	if tr.ResponseHeaderTimeout <= 0 || tr.TLSHandshakeTimeout <= 0 || tr.IdleConnTimeout <= 0 || tr.MaxResponseHeaderBytes <= 0 {
+		t.Errorf("a limit is missing: %+v", tr)
+	}
+}
+
 func TestRedact(t *testing.T) {
 	cases := map[string]string{
 		"https://user:secret@example.com/a?token=x#y": "https://example.com/a",

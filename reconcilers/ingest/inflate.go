@@ -18,7 +18,7 @@ const maxWindow = 8 << 20
 
 // inflate returns what the stream holds once inflated, bounded by the limits. The caller ends it with done.
 func inflate(r io.Reader, l Limits) (out io.Reader, done func(), err error) {
-	most := plus(l.Bytes, int64(min(l.Entries, math.MaxInt64/entryOverhead))*entryOverhead)
+	most := plus(l.Bytes, times(l.Entries, entryOverhead))
 
 	raw := &countingReader{r: r, max: plus(most, freeBytes)}
 	in := bufio.NewReaderSize(raw, 64<<10)
@@ -55,6 +55,9 @@ func inflate(r io.Reader, l Limits) (out io.Reader, done func(), err error) {
 
 	return bounded, func() {}, nil
 }
+
+// times multiplies, but for numbers that are no limit at all.
+func times(n int, each int64) int64 { return min(int64(n), math.MaxInt64/each) * each }
 
 // plus adds, but for numbers that are no limit at all.
 func plus(a, b int64) int64 {

@@ -20,7 +20,8 @@ type Limits struct {
 	// Depth is the number of elements of a path. The default is 64.
 	Depth int
 
-	// PathBytes is the length of a path in bytes. The default is 1024.
+	// PathBytes is the length of a path in bytes. The default is 1024. All paths together may have 160 bytes for each entry
+	// that is allowed, and a MiB more: they are held in memory.
 	PathBytes int
 
 	// Ratio of inflated to compressed bytes of an archive; the first 32 MiB are free. The default is 200.
@@ -43,6 +44,10 @@ const (
 
 	// freeBytes may come out of an archive whatever its compression ratio: small files may compress very well.
 	freeBytes = 32 << 20
+
+	// pathsBytes is how many bytes of paths there may be for each entry that is allowed, beside freePaths.
+	pathsBytes = 160
+	freePaths  = 1 << 20
 
 	// entryOverhead is more than what an archive spends on one entry beside its content.
 	entryOverhead = 4 << 10
@@ -105,6 +110,7 @@ const (
 	unitEntries   = "entries"
 	unitDepth     = "path elements"
 	unitPathBytes = "bytes per path"
+	unitPaths     = "bytes in all paths"
 	unitRatio     = "inflated bytes per compressed byte"
 	unitRaw       = "bytes per archive"
 	unitVisits    = "entries looked at"
@@ -140,11 +146,13 @@ type meter struct {
 	limits  Limits
 	bytes   int64
 	entries int
+	paths   int64 // bytes
 }
 
 // entry counts an entry and checks its path.
 func (m *meter) entry(path string, elements int) error {
 	m.entries++
+	m.paths += int64(len(path))
 
 	switch {
 	case m.entries > m.limits.Entries:
@@ -153,6 +161,10 @@ func (m *meter) entry(path string, elements int) error {
 		return over(int64(m.limits.Depth), unitDepth, path)
 	case len(path) > m.limits.PathBytes:
 		return over(int64(m.limits.PathBytes), unitPathBytes, path)
+	}
+
+	if most := plus(times(m.limits.Entries, pathsBytes), freePaths); m.paths > most {
+		return over(most, unitPaths)
 	}
 
 	return nil

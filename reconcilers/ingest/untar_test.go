@@ -299,6 +299,12 @@ func TestUntarLimits(t *testing.T) {
 			entries: []entry{{name: "long"}},
 			want:    `"long": the limit of 3 bytes per path is exceeded`,
 		},
+		"Paths": {
+			reason:  "All paths together are limited, for they are held in memory.",
+			limits:  ingest.Limits{Entries: 1300},
+			entries: longNames(1300),
+			want:    `the limit of 1256576 bytes in all paths is exceeded`,
+		},
 		"HardLinks": {
 			reason: "A second name counts like a copy: it costs as much to read.",
 			limits: ingest.Limits{Bytes: 10},
@@ -324,6 +330,16 @@ func TestUntarLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// longNames are links that are dropped, with names of a thousand bytes.
+func longNames(n int) []entry {
+	entries := make([]entry, 0, n)
+	for i := range n {
+		entries = append(entries, entry{name: fmt.Sprintf("%01000d", i), kind: tar.TypeSymlink, link: "x"})
+	}
+
+	return entries
 }
 
 func TestUntarReturnsWhatItWrote(t *testing.T) {
