@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -79,6 +78,9 @@ func checkStatus(resp *http.Response, want ...int) error {
 // errorBytes is how much is read of an answer that is an error.
 const errorBytes = 64 << 10
 
+// maxCode is how long a code may be, in bytes.
+const maxCode = 40
+
 // codeOf returns the first code in the body of an error.
 func codeOf(body []byte) string {
 	var all struct {
@@ -91,7 +93,7 @@ func codeOf(body []byte) string {
 		return ""
 	}
 
-	if code := all.Errors[0].Code; regexp.MustCompile(`^[A-Z][A-Z_]{0,39}$`).MatchString(code) {
+	if code := all.Errors[0].Code; len(code) <= maxCode && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == "" {
 		return code
 	}
 

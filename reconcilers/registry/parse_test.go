@@ -252,3 +252,14 @@ func FuzzTags(f *testing.F) {
 		}
 	})
 }
+
+func TestIsTag(t *testing.T) {
+	for tag, want := range map[string]bool{
+		"v1": true, "_": true, "1.0.0-rc.1_build": true, strings.Repeat("a", 128): true,
+		"": false, ".a": false, "-a": false, "a/b": false, "a b": false, "a:b": false, "ä": false, strings.Repeat("a", 129): false,
+	} {
+		if got := isTag(tag); got != want {
+			t.Errorf("isTag(%q) = %t", tag, got)
+		}
+	}
+}

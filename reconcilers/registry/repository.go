@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -166,11 +165,18 @@ func checkReference(reference string) error {
 		return nil
 	}
 
-	if !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`).MatchString(reference) {
+	if !isTag(reference) {
 		return fmt.Errorf("%q is no tag", reference)
 	}
 
 	return nil
+}
+
+// isTag tells whether all characters may be in a tag, and the first one at its beginning. It is asked for each request.
+func isTag(s string) bool {
+	const first = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+
+	return s != "" && len(s) <= maxTag && strings.Contains(first, s[:1]) && strings.Trim(s, first+".-") == ""
 }
 
 // look asks for the head of a manifest. What registries make of that differs: if the answer is not whole, all of it is asked
