@@ -37,7 +37,7 @@ type Group[K comparable, V any] struct {
 type flight[K comparable, V any] struct {
 	key     K
 	users   int
-	cancel  context.CancelFunc
+	cancel  context.CancelFunc // until done
 	started time.Time // zero until the function runs
 	left    time.Time // when the last user left
 	resting *list.Element
@@ -136,6 +136,7 @@ func (g *Group[K, V]) fly(ctx context.Context, fl *flight[K, V], before <-chan s
 	defer g.mu.Unlock()
 
 	fl.value, fl.err = value, err
+	fl.cancel = nil // it holds the context, and all that is in it
 	close(fl.done)
 
 	if err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 )
 
 // hangar is a group whose results are numbers, with a clock and a count of what was dropped.
@@ -267,6 +269,36 @@ func TestMemo(t *testing.T) {
 	if v, ok := m.Get("a"); !ok || v != 3 {
 		t.Errorf("got %d, %t", v, ok)
 	}
+}
+
+// A result that is kept does not keep what was in the context of who asked first.
+func TestGroupLetsGo(t *testing.T) {
+	type key struct{}
+
+	h := newHangar(time.Minute, 10)
+	held := &[1024]byte{}
+	seen := weak.Make(held)
+
+	_, release, err := h.Join(context.WithValue(t.Context(), key{}, held), "k", time.Time{},
+		func(context.Context) (int, error) { return 1, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	runtime.KeepAlive(held)
+	release()
+
+	defer runtime.KeepAlive(h)
+
+	for range 100 { // the goroutine may not be gone yet
+		if runtime.GC(); seen.Value() == nil {
+			return
+		}
+
+		runtime.Gosched()
+	}
+
+	t.Error("the context is still there")
 }
 
 func TestMemoRoom(t *testing.T) {
