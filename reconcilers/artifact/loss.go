@@ -54,7 +54,8 @@ func (s *Store) audit(p string, l link) bool {
 		}
 
 		return false
-	case !l.verified: // what was only found is read when somebody wants it
+	case !l.verified, // what was only found is read when somebody wants it
+		l.trouble && l.wrong == stampOf(info): // and what is known to be wrong not again and again
 		return false
 	}
 
@@ -104,6 +105,23 @@ func (s *Store) corrupt(p string, d digest.Digest, looked fs.FileInfo) {
 	}
 
 	s.tell(s.spoilAt(p, d))
+	s.stuck(p, looked)
+}
+
+// stuck tells the owner of a path once that its file is wrong and cannot be removed, as on a disk that takes no more writes.
+func (s *Store) stuck(p string, looked fs.FileInfo) {
+	s.mu.Lock()
+	l, ok := s.links[p]
+
+	if ok {
+		l.wrong = stampOf(looked)
+		s.links[p] = l
+	}
+	s.mu.Unlock()
+
+	if ok {
+		s.troubled(p)
+	}
 }
 
 // spoilAt clears away the file of a path, which does not have the digest, under all its names, and returns all owners. The

@@ -335,6 +335,42 @@ func TestTrouble(t *testing.T) {
 	})
 }
 
+// What is wrong and cannot be removed, as on a disk that takes no more writes, is not served; its owner is told once.
+func TestTroubleWithRemoval(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("nothing keeps root from removing a file")
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		root, losses := t.TempDir(), &told{}
+		s := newStore(t, artifact.StoreOptions{Root: root, Lost: losses.Lost})
+		a := put(t, s, at("one", "a"), "content")
+		file := filepath.Join(root, a.Path)
+
+		check(t, errors.Join(os.WriteFile(file, []byte("rot"), 0o600), os.Chmod(filepath.Dir(file), 0o500))) //nolint:gosec // a directory
+
+		s.Audit(t.Context())
+		s.Audit(t.Context())
+
+		if status, _, _ := get(t, s, a.Path); status != http.StatusNotFound {
+			t.Errorf("got %d", status)
+		}
+
+		if diff := cmp.Diff([]string{owner + "one"}, losses.take()); diff != "" {
+			t.Errorf("told: -want +got:\n%s", diff)
+		}
+
+		check(t, os.Chmod(filepath.Dir(file), 0o700)) //nolint:gosec // a directory
+		check(t, s.Discard(a))
+		put(t, s, at("one", "a"), "content")
+		s.Audit(t.Context())
+
+		if status, body, _ := get(t, s, a.Path); status != http.StatusOK || body != "content" {
+			t.Errorf("got %d, %q", status, body)
+		}
+	})
+}
+
 // A storage that comes back, like a volume that is mounted again, is as good as before.
 func TestStorageComesBack(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "store")

@@ -83,7 +83,8 @@ type link struct {
 
 	made    time.Time // the name
 	updated time.Time // the artifact, as its consumers know it
-	trouble bool      // it cannot be read, and its owner was told
+	trouble bool      // it cannot be read or removed, and its owner was told
+	wrong   stamp     // of a file that does not have the digest and cannot be removed
 }
 
 // NewStore returns a store in the directory, which is made if it is not there. What a process that died left unfinished is
