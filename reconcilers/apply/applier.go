@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -46,6 +47,9 @@ type Options struct {
 	DropLabels, DropAnnotations []string
 	// Timeout of the wait for one stage, and for the end of an object that is created anew. Zero stands for a minute.
 	Timeout time.Duration
+	// Blink is how long an Apply waits in one go. If what it waits for takes longer, it ends with a *Waiting, and goes on
+	// when it is called again. Zero waits to the end.
+	Blink time.Duration
 	// Concurrency is the number of requests in parallel. Zero stands for 8.
 	Concurrency int
 	// Strict makes duplicate fields an error, too; unknown fields always are.
@@ -82,6 +86,7 @@ type ledger struct {
 	tracked   map[access.ID]struct{} // the set, and what is to be pruned
 	digest    string                 // of the last Apply, if it succeeded
 	changes   Changes                // of the last Apply, none of which is a change any more
+	pause     *pause                 // where the last Apply stopped, if it waits for something
 }
 
 // New makes an applier over the hub of its cluster.
@@ -250,6 +255,9 @@ func (a *Applier) track(l *ledger) {
 func (a *Applier) finish(l *ledger, r *run, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if w, ok := errors.AsType[*Waiting](err); ok {
+		l.pause = r.pause(w)
+	}
 	if err != nil {
 		return
 	}

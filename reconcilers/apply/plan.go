@@ -38,7 +38,8 @@ type task struct {
 	tried    *health.Live // answer of the dry run
 	recreate bool
 	action   Action
-	settled  bool // action is final
+	before   Action // what an earlier run of the same apply has done
+	settled  bool   // action is final
 }
 
 // view tells what is known of a live object.
@@ -46,7 +47,8 @@ type view func(access.ID) (health.Live, health.Knowledge)
 
 // plan compares what is desired with what was applied and what is seen, and decides what has to be asked or written.
 // It decides nothing that only the API server knows.
-func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers, see view, now time.Time, full bool) []*task {
+func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers, see view, now time.Time,
+	full func(access.ID) bool) []*task {
 	tasks := make([]*task, len(set))
 	suspects := 0
 	for i := range set {
@@ -57,7 +59,7 @@ func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers
 		if knowledge == health.Behind && r != nil && r.uid != "" { // the answer to our last write is the latest news
 			k.live, k.known = r.live(owner), true
 		}
-		k.decide(owner, r, t, now, full)
+		k.decide(owner, r, t, now, full(d.ID))
 		tasks[i] = k
 		if k.verdict == suspect {
 			suspects++
@@ -68,7 +70,7 @@ func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers
 			continue
 		}
 		// A single change of an object that we know is its own transaction. So is what was accepted before.
-		proven := k.proven(records[k.ID]) && !full
+		proven := k.proven(records[k.ID]) && !full(k.ID)
 		k.try = !k.known || (suspects > 1 && !proven)
 	}
 	depend(tasks)

@@ -164,7 +164,7 @@ func TestPlan(t *testing.T) {
 			looks := map[string]look{"a": c.a, "b": c.b}
 			see := func(id access.ID) (health.Live, health.Knowledge) { return looks[id.Name].live, looks[id.Name].k }
 			var got []string
-			for _, k := range plan(o, set, records, o.takeovers(nil), see, now, c.full) {
+			for _, k := range plan(o, set, records, o.takeovers(nil), see, now, func(access.ID) bool { return c.full }) {
 				got = append(got, say(k))
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -214,7 +214,7 @@ func TestPlanFindsWhatHasToComeFirst(t *testing.T) {
 {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: gs}, spec: {group: example.com, scope: Namespaced, names: {kind: Gadget}}}`, Options{})
 	absent := func(access.ID) (health.Live, health.Knowledge) { return health.Live{}, health.Absent }
 	got := map[string]string{}
-	for _, k := range plan(tester(), set, nil, nil, absent, time.Unix(0, 0), false) {
+	for _, k := range plan(tester(), set, nil, nil, absent, time.Unix(0, 0), func(access.ID) bool { return false }) {
 		got[k.Name] = fmt.Sprint(k.after)
 	}
 	want := map[string]string{
@@ -252,7 +252,7 @@ func BenchmarkPlan(b *testing.B) {
 	})
 	b.Run("plan", func(b *testing.B) {
 		for b.Loop() {
-			plan(o, set, records, o.takeovers(nil), see, time.Unix(0, 0), false)
+			plan(o, set, records, o.takeovers(nil), see, time.Unix(0, 0), func(access.ID) bool { return false })
 		}
 	})
 }

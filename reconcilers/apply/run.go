@@ -2,14 +2,11 @@ package apply
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/health"
@@ -26,6 +23,9 @@ type run struct {
 	tasks   []*task // in the order of application
 	refused Errors  // objects that are no tasks, since they cannot be applied at all
 
+	from  *pause    // where the last run stopped, if it did
+	since time.Time // when the wait that goes on began; guarded by the applier's lock
+
 	suspects int  // tasks that the plan suspects
 	granting bool // a cluster role of the set is still to be written
 	granted  bool // one was written
@@ -41,21 +41,34 @@ func (a *Applier) plan(l *ledger, c *access.Client, owner Owner, objects []desir
 	see := func(id access.ID) (health.Live, health.Knowledge) { return a.hub.Lookup(id, owner.nameLabel()) }
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	tasks := plan(owner, objects, l.records, l.takeovers, see, a.clock.Now(), o.Full)
+	from := l.pause
+	l.pause = nil
+	full := func(id access.ID) bool { return o.Full && !from.checked(id) }
+	tasks := plan(owner, objects, l.records, l.takeovers, see, a.clock.Now(), full)
 	for _, k := range tasks {
 		if r := l.records[k.ID]; r != nil && k.verdict == clean {
 			r.dirty = "" // whatever an event has said before; what one says from now on counts
 		}
 	}
-	return &run{
+	r := &run{
 		Applier: a, ledger: l, client: c, owner: owner, options: o, order: newOrder(o.Stages),
-		tasks: tasks, refused: refused,
+		tasks: tasks, refused: refused, from: from,
 	}
+	if from != nil {
+		r.granted = from.granted
+		for _, k := range tasks {
+			from.recall(k)
+		}
+	}
+	return r
 }
 
 // execute tries and then writes what the plan asks for.
 func (r *run) execute(ctx context.Context) error {
 	r.settleOthers()
+	if err := r.resume(ctx); err != nil {
+		return err
+	}
 	if err := r.tryAll(ctx); err != nil {
 		return err
 	}
@@ -216,8 +229,9 @@ func (r *run) writeStage(ctx context.Context, stage int) error {
 		}
 	}
 	for _, wave := range waves(r.order, todo, func(k *task) access.ID { return k.ID }) {
+		r.since = time.Time{}
 		if errs := r.each(ctx, wave, r.write); len(errs) > 0 {
-			return errs
+			return errs.waiting()
 		}
 	}
 	r.granted = r.granted || slices.ContainsFunc(todo, func(k *task) bool { return k.Kind == "ClusterRole" })
@@ -227,66 +241,32 @@ func (r *run) writeStage(ctx context.Context, stage int) error {
 // await waits for what a stage has written: for definitions to be established, and for classes and the caller's own
 // stages to be current. Namespaces and roles need no wait.
 func (r *run) await(ctx context.Context, stage int, wrote []*task) error {
-	var ids []access.ID
+	var relied []*task
 	for _, k := range wrote {
 		if k.action != Unchanged && k.action != Skipped && stage != rest && (stage != foundations || isDefinition(k.ID)) {
-			ids = append(ids, k.ID)
+			relied = append(relied, k)
 		}
 	}
-	if len(ids) == 0 {
+	if len(relied) == 0 {
 		return nil
 	}
-	if err := r.settle(ctx, health.Goal{IDs: ids}); err != nil {
-		return err
-	}
-	for _, k := range wrote {
-		if isDefinition(k.ID) {
-			r.client.Factory().Learn(&unstructured.Unstructured{Object: k.object})
-		}
-	}
-	return nil
-}
-
-// settle waits for a goal. What cannot be watched is read now and then.
-func (r *run) settle(ctx context.Context, g health.Goal) error {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
-	defer cancel()
-	const poll = 500 * time.Millisecond
-	for {
-		step, stop := ctx, context.CancelFunc(func() {})
-		if r.hub.Blind(r.owner.ID) {
-			step, stop = context.WithTimeout(ctx, poll)
-		}
-		report, ok := r.hub.Settle(step, r.owner.ID, g)
-		stop()
-		if ok && len(report.Failed) == 0 {
-			return nil
-		}
-		if ok || ctx.Err() != nil {
-			return unsettled(report, g, ctx.Err())
-		}
-		_ = r.hub.Poll(ctx, r.client, r.owner.ID) // what cannot be read is reported when time is up
-	}
-}
-
-func unsettled(report health.Report, g health.Goal, cause error) error {
-	var errs Errors
-	for _, c := range slices.Concat(report.Failed, report.InProgress, report.Unknown) {
-		errs = append(errs, &Error{ID: c.ID, Step: Await, Err: fmt.Errorf("status: '%s': %s", c.Status, c.Message)})
-	}
-	if g.Gone {
-		for _, c := range report.Current {
-			errs = append(errs, &Error{ID: c.ID, Step: Await, Err: errors.New("it is still there")})
-		}
-	}
-	if len(errs) == 0 {
-		return cause
-	}
-	return errs
+	r.since = time.Time{}
+	return r.established(ctx, relied)
 }
 
 // untried tells whether a dry run is still asked for.
 func (k *task) untried() bool { return !k.settled && k.try }
+
+// whole returns what was done to the object by this run and those that stopped before it.
+func (k *task) whole() Action {
+	if k.action == Unchanged && k.before != "" {
+		return k.before
+	}
+	if k.action == Configured && k.before == Created {
+		return Created
+	}
+	return k.action
+}
 
 func (k *task) conclude(a Action) { k.action, k.settled = a, true }
 
@@ -310,7 +290,7 @@ func (r *run) changes() Changes {
 	out := make(Changes, 0, len(r.tasks))
 	for _, k := range r.tasks {
 		if k.settled {
-			out = append(out, Change{Ref: k.Ref, Action: k.action})
+			out = append(out, Change{Ref: k.Ref, Action: k.whole()})
 		}
 	}
 	return out

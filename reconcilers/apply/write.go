@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,7 +49,7 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 // not. Both are reported in the words that people know.
 func (r *run) step(k *task, err error) Step {
 	var answer apierrors.APIStatus
-	if r.suspects == 1 && k.tried == nil && !k.recreate && errors.As(err, &answer) {
+	if r.suspects == 1 && r.from == nil && k.tried == nil && !k.recreate && errors.As(err, &answer) {
 		return DryRun
 	}
 	return Write
@@ -88,26 +87,7 @@ func (r *run) removeFirst(ctx context.Context, k *task) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	if k.known {
-		return r.settle(ctx, health.Goal{IDs: []access.ID{k.ID}, Gone: true})
-	}
-	return r.unseen(ctx, k)
-}
-
-// unseen waits until an object that the hub does not see is gone.
-func (r *run) unseen(ctx context.Context, k *task) error {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
-	defer cancel()
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		if _, err := r.client.GetMeta(ctx, k.Ref); apierrors.IsNotFound(err) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := r.sleep(ctx, pause); err != nil {
-			return err
-		}
-	}
+	return r.vanish(ctx, k)
 }
 
 // each does something with all tasks in parallel and returns the errors in the order of the tasks. What is done to one

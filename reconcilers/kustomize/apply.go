@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,6 +33,10 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	result, err := r.Applier.Apply(ctx, s.client, owner, s.set.Objects, r.applyOptions(obj, s, digest))
 	s.applied = result.Changes
 	s.attempt.changed = s.attempt.changed || s.applied.Changed()
+
+	if waiting, ok := errors.AsType[*apply.Waiting](err); ok {
+		return r.pause(ctx, obj, s, waiting)
+	}
 
 	if err != nil {
 		s.memo.adopted = false
@@ -76,6 +81,22 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	return nil
 }
 
+// pause gives the worker back until a stage has taken effect. What was applied so far is in the inventory, and told when the
+// apply has come to its end.
+func (r *reconciler) pause(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, w *apply.Waiting) error {
+	obj.Status.Inventory = inventory(references(s.applied.Inventory()), s.previous)
+	s.applied = nil
+
+	owner := ownerOf(obj).ID
+	if len(w.Goal.IDs) > 0 {
+		r.Hub.Await(owner, &w.Goal)
+	} else {
+		r.Hub.Await(owner, nil)
+	}
+
+	return engine.Await(w.After, progress(ctx, obj, s, "Detecting drift"))
+}
+
 func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, digest string) apply.Options {
 	return apply.Options{
 		Digest:          digest,
@@ -87,6 +108,7 @@ func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, dige
 		DropLabels:      []string{"fluxcd.io/sync-gc-mark"},
 		DropAnnotations: []string{kustomizev1.ChecksumAnnotation, "fluxcd.io/sync-checksum"},
 		Concurrency:     r.Concurrency,
+		Blink:           r.Blink,
 	}
 }
 
