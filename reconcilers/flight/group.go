@@ -38,8 +38,8 @@ type flight[K comparable, V any] struct {
 	key     K
 	users   int
 	cancel  context.CancelFunc // until done
-	started time.Time // zero until the function runs
-	left    time.Time // when the last user left
+	started time.Time          // zero until the function runs
+	left    time.Time          // when the last user left
 	resting *list.Element
 
 	done  chan struct{}
