@@ -68,20 +68,21 @@ func (l *Lane) run(ctx context.Context, namespace string, wait func(context.Cont
 		}
 	})
 
-	err := wait(ctx)
+	defer func() { // also if it panics
+		timer.Stop()
+		l.mu.Lock()
+		defer l.mu.Unlock()
 
-	timer.Stop()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+		if ended = true; slow {
+			l.all--
 
-	if ended = true; slow {
-		l.all--
-
-		if l.users[namespace]--; l.users[namespace] == 0 {
-			delete(l.users, namespace)
+			if l.users[namespace]--; l.users[namespace] == 0 {
+				delete(l.users, namespace)
+			}
 		}
-	}
+	}()
 
+	err := wait(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errBusy) {
 		return fmt.Errorf("gave up after %s: %w", l.patience, errBusy)
 	}

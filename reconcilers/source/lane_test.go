@@ -96,3 +96,30 @@ func TestLaneEnds(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 }
+
+// Somebody who panics must not take up room for ever.
+func TestLanePanic(t *testing.T) {
+	l := NewLane(5, time.Millisecond)
+
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is lost")
+			}
+		}()
+
+		_ = l.run(t.Context(), "a", func(context.Context) error {
+			for full := false; !full; runtime.Gosched() {
+				l.mu.Lock()
+				full = l.all == 1
+				l.mu.Unlock()
+			}
+
+			panic("no idea")
+		})
+	}()
+
+	if l.all != 0 || len(l.users) != 0 {
+		t.Errorf("%d wait, %v", l.all, l.users)
+	}
+}
