@@ -27,6 +27,24 @@ type Limits struct {
 
 	// FileBytes of one file of a chart. The default is 5 MiB.
 	FileBytes int64
+
+	// Turns optionally bounds how many charts are read at a time by all who share it: each puts something into it while it
+	// is at it. Reading a chart may take much more memory than the chart.
+	Turns chan struct{}
+}
+
+// turn waits until a chart may be read. The caller calls done afterwards, and waits for nobody else in between.
+func (l Limits) turn(ctx context.Context) (done func(), err error) {
+	if l.Turns == nil {
+		return func() {}, nil
+	}
+
+	select {
+	case l.Turns <- struct{}{}:
+		return func() { <-l.Turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 const (
@@ -69,14 +87,13 @@ const (
 // Load reads a packaged chart, whoever made it. It takes what Helm takes, but within the limits, also for packaged charts in
 // packaged charts, and never a link. An error is a *ingest.LimitError or *ingest.RefusedError if one of our rules is broken.
 func Load(ctx context.Context, r io.Reader, l Limits) (*chart.Chart, error) {
-	b := newBudget(ctx, l)
-
-	c, err := b.packaged(&boundedReader{r: r, left: b.limits.Bytes, max: b.limits.Bytes}, maxNesting)
+	done, err := l.turn(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 
-	return c, nil
+	return newBudget(ctx, l).whole(r)
 }
 
 // budget is what is left of the limits while a chart is loaded.
@@ -85,12 +102,18 @@ type budget struct {
 	limits Limits
 	bytes  int64
 	files  int
+	values int
 }
 
 func newBudget(ctx context.Context, l Limits) *budget {
 	l = l.orDefaults()
 
-	return &budget{ctx: ctx, limits: l, bytes: l.Bytes * growth, files: maxFiles}
+	return &budget{ctx: ctx, limits: l, bytes: l.Bytes * growth, files: maxFiles, values: maxValues}
+}
+
+// whole loads a packaged chart that is not in another one.
+func (b *budget) whole(r io.Reader) (*chart.Chart, error) {
+	return b.packaged(&boundedReader{r: r, left: b.limits.Bytes, max: b.limits.Bytes}, maxNesting)
 }
 
 // packaged loads a packaged chart, with at most so many levels of packaged charts in it.
@@ -191,23 +214,20 @@ func drive(name string) bool {
 // load makes a chart of its files, and of the charts in it. Unlike Helm, it takes the charts in it in the order of their names,
 // so that the same files always make the same chart, and counts what comes out of the packaged ones.
 func (b *budget) load(files []*loader.BufferedFile, nesting int) (*chart.Chart, error) {
-	var own []*loader.BufferedFile
+	if err := b.ctx.Err(); err != nil {
+		return nil, err //nolint:wrapcheck // it is whole
+	}
 
-	subs := map[string][]*loader.BufferedFile{}
-	raw := make([]*chart.File, 0, len(files))
+	own, subs := sortOut(files)
 
-	for _, f := range files {
-		raw = append(raw, &chart.File{Name: f.Name, Data: f.Data})
-
-		inner, ok := strings.CutPrefix(f.Name, subcharts)
-		if !ok || path.Ext(inner) == ".prov" {
-			own = append(own, f)
-
+	for _, f := range own {
+		if !yamlFile(f.Name) {
 			continue
 		}
 
-		name, _, _ := strings.Cut(inner, "/")
-		subs[name] = append(subs[name], &loader.BufferedFile{Name: inner, Data: f.Data})
+		if err := b.text(f.Name, f.Data); err != nil {
+			return nil, err
+		}
 	}
 
 	c, err := loader.LoadFiles(own)
@@ -215,7 +235,10 @@ func (b *budget) load(files []*loader.BufferedFile, nesting int) (*chart.Chart, 
 		return nil, err //nolint:wrapcheck // it says what is wrong with the chart
 	}
 
-	c.Raw = raw
+	c.Raw = make([]*chart.File, 0, len(files))
+	for _, f := range files {
+		c.Raw = append(c.Raw, &chart.File{Name: f.Name, Data: f.Data})
+	}
 
 	for _, name := range slices.Sorted(maps.Keys(subs)) {
 		if name == "" || strings.ContainsRune("_.", rune(name[0])) {
@@ -231,6 +254,25 @@ func (b *budget) load(files []*loader.BufferedFile, nesting int) (*chart.Chart, 
 	}
 
 	return c, nil
+}
+
+// sortOut returns the files of a chart itself, and those of each chart in it, by the name of that below charts/.
+func sortOut(files []*loader.BufferedFile) (own []*loader.BufferedFile, subs map[string][]*loader.BufferedFile) {
+	subs = map[string][]*loader.BufferedFile{}
+
+	for _, f := range files {
+		inner, ok := strings.CutPrefix(f.Name, subcharts)
+		if !ok || path.Ext(inner) == ".prov" {
+			own = append(own, f)
+
+			continue
+		}
+
+		name, _, _ := strings.Cut(inner, "/")
+		subs[name] = append(subs[name], &loader.BufferedFile{Name: inner, Data: f.Data})
+	}
+
+	return own, subs
 }
 
 // subchart loads a chart below charts/: one that is packaged, or a directory.

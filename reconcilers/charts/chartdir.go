@@ -104,6 +104,10 @@ func (s *Source) Metadata(dir string) (*chart.Metadata, error) {
 		return nil, err
 	}
 
+	if err := newBudget(context.Background(), s.limits).text(chartFile, data); err != nil {
+		return nil, err
+	}
+
 	m := &chart.Metadata{}
 	if err := yaml.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("cannot load %s: %w", chartFile, err)
@@ -122,6 +126,17 @@ func (s *Source) Metadata(dir string) (*chart.Metadata, error) {
 
 // Load reads the chart at a path: a directory, of which .helmignore leaves files out, or a packaged one.
 func (s *Source) Load(ctx context.Context, name string) (*chart.Chart, error) {
+	done, err := s.limits.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+
+	return s.load(newBudget(ctx, s.limits), name)
+}
+
+// load is Load within a budget.
+func (s *Source) load(b *budget, name string) (*chart.Chart, error) {
 	packaged, err := s.IsPackaged(name)
 	if err != nil {
 		return nil, err
@@ -134,10 +149,8 @@ func (s *Source) Load(ctx context.Context, name string) (*chart.Chart, error) {
 		}
 		defer f.Close() //nolint:errcheck // it was only read
 
-		return Load(ctx, f, s.limits)
+		return b.whole(f)
 	}
-
-	b := newBudget(ctx, s.limits)
 
 	files, err := s.files(b, name)
 	if err != nil {

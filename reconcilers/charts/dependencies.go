@@ -3,9 +3,7 @@ package charts
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -46,8 +44,8 @@ type Dependencies struct {
 	// Path of the directory of the chart in the source, as Clean gives it.
 	Path string
 
-	// Fetch gets a chart from a repository. It is called by several goroutines at a time.
-	Fetch func(ctx context.Context, d Dependency) (*chart.Chart, error)
+	// Fetch gets the package of a chart from a repository. It is called by several goroutines at a time.
+	Fetch func(ctx context.Context, d Dependency) ([]byte, error)
 
 	// Parallel is how many charts are fetched at a time. Zero means 4.
 	Parallel int
@@ -63,13 +61,15 @@ func (d Dependencies) Resolve(ctx context.Context, c *chart.Chart) (int, error) 
 	}
 
 	found, failed := make([]*chart.Chart, len(missing)), make([]error, len(missing))
+	r := &resolution{Dependencies: d, left: newBudget(ctx, d.Source.limits)}
+	r.left.spend(c)
 
 	var g errgroup.Group
 	g.SetLimit(cmp.Or(d.Parallel, defaultParallel))
 
 	for i, dep := range missing {
 		g.Go(func() error {
-			found[i], failed[i] = d.find(ctx, dep)
+			found[i], failed[i] = r.guarded(ctx, dep)
 
 			return nil // all are tried, so that the same failure always says the same
 		})
@@ -77,31 +77,17 @@ func (d Dependencies) Resolve(ctx context.Context, c *chart.Chart) (int, error) 
 
 	_ = g.Wait() // its functions keep their errors
 
+	if err := r.left.over(); err != nil {
+		return 0, err
+	}
+
 	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
 		return 0, fmt.Errorf("dependency '%s': %w", missing[i].Name, failed[i])
-	}
-
-	total := weigh(c)
-	for _, sub := range found {
-		total += weigh(sub)
-	}
-
-	if most := d.Source.limits.Bytes * growth; total > most {
-		return 0, &ingest.LimitError{Max: most, Unit: "bytes in a chart and those that it depends on"}
 	}
 
 	c.AddDependency(found...)
 
 	return len(found), nil
-}
-
-// weigh returns the bytes of all files of a chart.
-func weigh(c *chart.Chart) (n int64) {
-	for _, f := range c.Raw {
-		n += int64(len(f.Data))
-	}
-
-	return n
 }
 
 // missingIn returns what a chart depends on and does not hold, with the versions of its lock file.
@@ -161,54 +147,9 @@ func allows(constraint, version string) bool {
 	return err == nil && c.Check(v)
 }
 
-// find gets one chart.
-func (d Dependencies) find(ctx context.Context, dep Dependency) (*chart.Chart, error) {
-	if _, err := semver.NewConstraint(dep.Version); err != nil {
-		return nil, fmt.Errorf("version '%s': %w", dep.Version, err)
-	}
-
-	var (
-		c   *chart.Chart
-		err error
-	)
-
-	switch {
-	case dep.Repository == "":
-		return nil, errors.New("it has no repository, and is not in charts/")
-	case strings.HasPrefix(dep.Repository, localScheme):
-		c, err = d.local(ctx, dep)
-	case IsRemote(dep.Repository):
-		c, err = d.Fetch(ctx, dep)
-	default:
-		return nil, fmt.Errorf("repository '%s': only URLs of file, http, https and oci are supported, and no names of repositories",
-			ingest.Redact(dep.Repository))
-	}
-
-	switch {
-	case err != nil:
-		return nil, err
-	case c.Name() != dep.Name:
-		return nil, fmt.Errorf("the chart found is called '%s'", c.Name())
-	case !allows(dep.Version, c.Metadata.Version):
-		return nil, fmt.Errorf("the chart found has version '%s', want '%s'", c.Metadata.Version, dep.Version)
-	}
-
-	return c, nil
-}
-
 // IsRemote tells whether a repository is one that charts are fetched from.
 func IsRemote(repository string) bool {
 	scheme, _, ok := strings.Cut(repository, "://")
 
 	return ok && slices.Contains([]string{"http", "https", "oci"}, strings.ToLower(scheme))
-}
-
-// local loads a chart beside the one that depends on it.
-func (d Dependencies) local(ctx context.Context, dep Dependency) (*chart.Chart, error) {
-	name := path.Join(d.Path, strings.TrimPrefix(dep.Repository, localScheme))
-	if name == ".." || strings.HasPrefix(name, "../") {
-		return nil, fmt.Errorf("repository '%s' leads out of the source", dep.Repository)
-	}
-
-	return d.Source.Load(ctx, name)
 }

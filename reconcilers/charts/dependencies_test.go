@@ -3,6 +3,7 @@ package charts_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/weir-dev/weir/reconcilers/charts"
@@ -44,8 +44,10 @@ func lock(dependencies ...string) map[string]string {
 }
 
 // made is a chart in a repository.
-func made(name, version string) *chart.Chart {
-	return &chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: name, Version: version}}
+func made(t testing.TB, name, version string) []byte {
+	t.Helper()
+
+	return packaged(t, name, map[string]string{"Chart.yaml": "apiVersion: v2\nname: " + name + "\nversion: " + version + "\n"})
 }
 
 func TestDependencies(t *testing.T) {
@@ -180,7 +182,7 @@ func TestDependencies(t *testing.T) {
 				mu  sync.Mutex
 			)
 
-			d := charts.Dependencies{Source: s, Path: "charts/parent", Fetch: func(_ context.Context, d charts.Dependency) (*chart.Chart, error) {
+			d := charts.Dependencies{Source: s, Path: "charts/parent", Fetch: func(_ context.Context, d charts.Dependency) ([]byte, error) {
 				mu.Lock()
 				got.fetched = append(got.fetched, d.Name+" "+d.Version+" "+d.Repository)
 				mu.Unlock()
@@ -194,7 +196,7 @@ func TestDependencies(t *testing.T) {
 					version = strings.Trim(version, "^")[:1] + ".9.0"
 				}
 
-				return made(d.Name, version), nil
+				return made(t, d.Name, version), nil
 			}}
 
 			got.resolved, err = d.Resolve(t.Context(), c)
@@ -219,23 +221,87 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestDependenciesLimits holds that what a chart depends on counts with it.
+// TestDependenciesLimits holds that what a chart depends on counts with it, whichever comes first.
 func TestDependenciesLimits(t *testing.T) {
-	s := open(t, directory(t, parent("b 1.0.0 https://x")), charts.Limits{Bytes: 1000})
+	random := make([]byte, 6000)
+	_, _ = rand.Read(random)
+
+	cases := map[string]struct {
+		reason string
+		files  map[string]string
+		limits charts.Limits
+		want   string
+	}{
+		"Bytes": {
+			reason: "Each is small enough, but not all.", files: map[string]string{"x": string(random)}, limits: charts.Limits{Bytes: 8000},
+			want: "the limit of 80000 bytes in a chart and those that it depends on is exceeded",
+		},
+		"Files": {
+			reason: "A file may be empty.", files: numbered(2000, func(i int) (string, string) { return fmt.Sprintf("x/%d", i), "" }),
+			want: "the limit of 10000 files in a chart and those that it depends on is exceeded",
+		},
+		"Values": {
+			reason: "Values take more memory than their text.",
+			files:  map[string]string{"values.yaml": "a: [" + strings.Repeat("1,", 60_000) + "]"},
+			want:   "the limit of 500000 values in the YAML of a chart and those that it depends on is exceeded",
+		},
+		"One": {
+			reason: "What is too large on its own is named.",
+			files:  map[string]string{"values.yaml": "a: [" + strings.Repeat("1,", 600_000) + "]"},
+			want:   "dependency 'near0': the limit of 500000 values in the YAML of a chart is exceeded",
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var wanted []string
+
+			files := map[string]string{}
+
+			for i := range 20 {
+				name, repository := fmt.Sprint("near", i), fmt.Sprintf("file://../near%d", i)
+				if i%2 == 1 {
+					repository = "https://x"
+				}
+
+				wanted = append(wanted, name+" * "+repository)
+				files = with(files, under(name, with(plainChart(name, "1.0.0"), tc.files)))
+			}
+
+			s := open(t, directory(t, with(files, under("parent", parent(wanted...)))), tc.limits)
+
+			c, err := s.Load(t.Context(), "parent")
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			d := charts.Dependencies{Source: s, Path: "parent", Fetch: func(_ context.Context, d charts.Dependency) ([]byte, error) {
+				return packaged(t, d.Name, with(plainChart(d.Name, "1.0.0"), tc.files)), nil
+			}}
+
+			if _, err := d.Resolve(t.Context(), c); err == nil || err.Error() != tc.want {
+				t.Errorf("%s\nunexpected error: %v", tc.reason, err)
+			}
+
+			if len(c.Dependencies()) != 0 {
+				t.Errorf("%s\n%d charts were added", tc.reason, len(c.Dependencies()))
+			}
+		})
+	}
+}
+
+// TestDependenciesPanic holds that what goes wrong on another goroutine fails as all else does.
+func TestDependenciesPanic(t *testing.T) {
+	s := open(t, directory(t, parent("b 1.0.0 https://x")), charts.Limits{})
 
 	c, err := s.Load(t.Context(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	d := charts.Dependencies{Source: s, Path: ".", Fetch: func(context.Context, charts.Dependency) (*chart.Chart, error) {
-		b := made("b", "1.0.0")
-		b.Raw = []*chart.File{{Name: "x", Data: make([]byte, 10_000)}}
+	d := charts.Dependencies{Source: s, Path: ".", Fetch: func(context.Context, charts.Dependency) ([]byte, error) { panic("oh") }}
 
-		return b, nil
-	}}
-
-	if _, err := d.Resolve(t.Context(), c); err == nil || !strings.Contains(err.Error(), "the limit of 10000 bytes") {
+	if _, err := d.Resolve(t.Context(), c); err == nil || err.Error() != "dependency 'b': internal error: oh" {
 		t.Errorf("unexpected error: %v", err)
 	}
 }
@@ -251,8 +317,8 @@ func TestDependenciesRender(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	d := charts.Dependencies{Source: s, Path: "charts/parent", Fetch: func(ctx context.Context, _ charts.Dependency) (*chart.Chart, error) {
-		return charts.Load(ctx, bytes.NewReader(packaged(t, "b", plainChart("b", "1.5.0"))), charts.Limits{})
+	d := charts.Dependencies{Source: s, Path: "charts/parent", Fetch: func(context.Context, charts.Dependency) ([]byte, error) {
+		return packaged(t, "b", plainChart("b", "1.5.0")), nil
 	}}
 
 	if _, err := d.Resolve(t.Context(), c); err != nil {

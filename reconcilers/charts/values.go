@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,9 +40,17 @@ const maxValuesBytes = 4
 // MergeValues merges values files in their order, the last one winning: what is a map in two of them is merged, all else is
 // replaced. It returns the merged values and the files that were used, by their names as given: a file that does not exist is
 // an error unless ignoreMissing, and no values are nil.
-func MergeValues(files Files, names []string, ignoreMissing bool, l Limits) (values map[string]any, used []string, err error) {
-	l = l.orDefaults()
-	left := maxValuesBytes * l.FileBytes
+func MergeValues(ctx context.Context, files Files, names []string, ignoreMissing bool, l Limits,
+) (values map[string]any, used []string, err error) {
+	done, err := l.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+
+	b := newBudget(ctx, l)
+	most := maxValuesBytes * b.limits.FileBytes
+	left := most
 
 	for _, name := range names {
 		data, err := files(Clean(name))
@@ -58,7 +67,11 @@ func MergeValues(files Files, names []string, ignoreMissing bool, l Limits) (val
 		}
 
 		if left -= int64(len(data)); left < 0 {
-			return nil, nil, &ingest.LimitError{Max: maxValuesBytes * l.FileBytes, Unit: "bytes in all values files"}
+			return nil, nil, &ingest.LimitError{Max: most, Unit: "bytes in all values files"}
+		}
+
+		if err := b.text(name, data); err != nil {
+			return nil, nil, err
 		}
 
 		more := map[string]any{}

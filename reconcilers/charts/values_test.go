@@ -49,7 +49,7 @@ func TestMergeValuesLikeHelm(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			values, _, err := charts.MergeValues(s.Files(), append([]string{"values.yaml"}, names...), false, charts.Limits{})
+			values, _, err := charts.MergeValues(t.Context(), s.Files(), append([]string{"values.yaml"}, names...), false, charts.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestMergeValues(t *testing.T) {
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			values, used, err := charts.MergeValues(charts.FilesOf(c), tc.names, tc.ignore, tc.limits)
+			values, used, err := charts.MergeValues(t.Context(), charts.FilesOf(c), tc.names, tc.ignore, tc.limits)
 			if err != nil || tc.want.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.want.err) || tc.want.err == "" {
 					t.Errorf("%s\ngot error %v, want %q", tc.reason, err, tc.want.err)

@@ -1,7 +1,6 @@
 package helmchart
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -27,7 +26,7 @@ func (o *tree) resolveDependencies(ctx context.Context, c *chart.Chart) (n int, 
 	repos = slices.Clone(repos)
 	slices.SortFunc(repos, func(a, b *sourcev1.HelmRepository) int { return strings.Compare(a.Name, b.Name) })
 
-	d := charts.Dependencies{Source: o.files, Path: o.path, Fetch: func(ctx context.Context, d charts.Dependency) (*chart.Chart, error) {
+	d := charts.Dependencies{Source: o.files, Path: o.path, Fetch: func(ctx context.Context, d charts.Dependency) ([]byte, error) {
 		return o.dependency(ctx, repositoryOf(d.Repository, repos), d)
 	}}
 
@@ -55,28 +54,23 @@ func repositoryOf(url string, repos []*sourcev1.HelmRepository) *sourcev1.HelmRe
 	return &sourcev1.HelmRepository{Spec: sourcev1.HelmRepositorySpec{URL: url}}
 }
 
-// dependency gets a chart from a repository.
-func (r *reconciler) dependency(ctx context.Context, repo *sourcev1.HelmRepository, d charts.Dependency) (c *chart.Chart, err error) {
-	err = source.Bounded(ctx, repo.GetTimeout(), func(ctx context.Context) error {
-		get := r.fromIndex
-		if strings.HasPrefix(strings.ToLower(repo.Spec.URL), ociScheme) {
-			get = r.fromRegistry
-		}
+// dependency gets the package of a chart from a repository.
+func (r *reconciler) dependency(ctx context.Context, repo *sourcev1.HelmRepository, d charts.Dependency) (data []byte, err error) {
+	get := r.fromIndex
+	if strings.HasPrefix(strings.ToLower(repo.Spec.URL), ociScheme) {
+		get = r.fromRegistry
+	}
 
-		data, err := get(ctx, repo, d)
-		if err != nil {
-			return err
-		}
+	err = source.Bounded(ctx, repo.GetTimeout(), func(ctx context.Context) (err error) {
+		data, err = get(ctx, repo, d)
 
-		c, err = charts.Load(ctx, bytes.NewReader(data), r.Limits)
-
-		return err //nolint:wrapcheck // it says what is wrong with the chart
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("repository '%s': %w", ingest.Redact(repo.Spec.URL), err)
 	}
 
-	return c, nil
+	return data, nil
 }
 
 // fromIndex gets a chart from a repository with an index.
@@ -122,9 +116,9 @@ func (r *reconciler) fromRegistry(ctx context.Context, repo *sourcev1.HelmReposi
 
 	since := r.Repositories.Now().Add(-r.Registries.Moment())
 
-	_, tag, err := r.choose(ctx, repository, repo, d.Version, since)
+	_, tag, err := choose(ctx, repository, d.Version, since)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("version '%s': %w", d.Version, err)
 	}
 
 	m, err := repository.Pull(ctx, tag, since)

@@ -19,6 +19,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/registry"
 	"github.com/weir-dev/weir/reconcilers/secrets"
+	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 // ociScheme begins the URLs of registries.
@@ -39,24 +40,41 @@ type image struct {
 
 // openImage finds the credentials for a registry.
 func (r *reconciler) openImage(ctx context.Context, obj *sourcev1.HelmChart, repo *sourcev1.HelmRepository, since time.Time) (origin, error) {
-	if err := checkName(obj.Spec.Chart); err != nil {
-		return nil, failed(sourcev1.InvalidChartReferenceReason, err)
-	}
-
 	repository, err := r.openRegistry(ctx, repo, obj.Spec.Chart)
-	if err != nil {
+
+	switch {
+	case errors.Is(err, errName):
+		return refused{failed(sourcev1.InvalidChartReferenceReason, err)}, nil
+	case errors.Is(err, errURL): // until it changes
+		return nil, engine.Stall(sourcev1.URLInvalidReason, fmt.Errorf("invalid Helm repository URL: %w", err))
+	case err != nil:
 		return nil, err
 	}
 
 	return &image{reconciler: r, obj: obj, repo: repo, repository: repository, since: since}, nil
 }
 
+// refused is a chart that cannot be.
+type refused struct{ err error }
+
+// find implements origin.
+func (r refused) find(context.Context) (found, error) { return found{}, r.err }
+
+// build implements origin.
+func (r refused) build(context.Context, found) (built, error) { return built{}, r.err }
+
+// What may be wrong with the name of a repository in a registry.
+var (
+	errName = errors.New("no name of a chart")
+	errURL  = fmt.Errorf("no URL of a registry, such as %s<host>/<path>", ociScheme)
+)
+
 // checkName refuses what is no name of a chart in a registry: it becomes a part of a repository's name, and must not lead to
 // another one.
 func checkName(chart string) error {
 	for part := range strings.SplitSeq(strings.Trim(chart, "/"), "/") {
 		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, ":@") {
-			return fmt.Errorf("'%s' is no name of a chart", chart)
+			return fmt.Errorf("'%s' is %w", chart, errName)
 		}
 	}
 
@@ -65,13 +83,17 @@ func checkName(chart string) error {
 
 // openRegistry opens what holds a chart in a registry.
 func (r *reconciler) openRegistry(ctx context.Context, repo *sourcev1.HelmRepository, name string) (*registry.Repository, error) {
+	name, err := imageName(repo.Spec.URL, name)
+	if err != nil {
+		return nil, err
+	}
+
 	a := registry.Access{
 		Insecure: repo.Spec.Insecure, Provider: repo.Spec.Provider,
 		Kind: sourcev1.HelmRepositoryKind, Namespace: repo.Namespace, Name: repo.Name,
 	}
 
 	if ref := repo.Spec.SecretRef; ref != nil {
-		var err error
 		if a.Secret, err = secrets.Get(ctx, r.Secrets, repo.Namespace, ref.Name); err != nil {
 			return nil, err //nolint:wrapcheck // it is the whole story
 		}
@@ -88,7 +110,7 @@ func (r *reconciler) openRegistry(ctx context.Context, repo *sourcev1.HelmReposi
 		}
 	}
 
-	repository, err := r.Registries.Open(ctx, imageName(repo.Spec.URL, name), a)
+	repository, err := r.Registries.Open(ctx, name, a)
 	if err != nil {
 		return nil, fmt.Errorf("failed to configure authentication options: %w", err)
 	}
@@ -96,64 +118,85 @@ func (r *reconciler) openRegistry(ctx context.Context, repo *sourcev1.HelmReposi
 	return repository, nil
 }
 
-// imageName returns the name of the repository of a chart in a registry.
-func imageName(url, chart string) string {
-	return strings.Trim(strings.TrimPrefix(url, ociScheme), "/") + "/" + strings.Trim(chart, "/")
+// imageName returns the name of the repository of a chart in a registry. The error is errURL or errName.
+func imageName(url, chart string) (string, error) {
+	scheme, base, _ := strings.Cut(url, "://")
+	base = strings.Trim(base, "/")
+
+	// A host alone is a registry too. The words of the parser would hold all that people put into a URL.
+	if _, err := registry.ParseName(base+"/x", true); err != nil || base == "" || !strings.EqualFold(scheme+"://", ociScheme) {
+		return "", fmt.Errorf("'%s' is %w", ingest.Redact(url), errURL)
+	}
+
+	if err := checkName(chart); err != nil {
+		return "", err
+	}
+
+	name := base + "/" + strings.Trim(chart, "/")
+	if _, err := registry.ParseName(name, true); err != nil {
+		return "", fmt.Errorf("'%s' is %w", chart, errName)
+	}
+
+	return name, nil
 }
 
 // find implements origin.
-func (o *image) find(ctx context.Context) (found, error) {
-	version, tag, err := o.choose(ctx, o.repository, o.repo, o.obj.GetVersion(), o.since)
-	if err != nil {
-		return found{}, err
+func (o *image) find(ctx context.Context) (f found, err error) {
+	var version string
+
+	err = source.Bounded(ctx, o.repo.GetTimeout(), func(ctx context.Context) (err error) {
+		version, o.tag, err = choose(ctx, o.repository, o.obj.GetVersion(), o.since)
+
+		return err
+	})
+
+	f.name = strings.Trim(o.obj.Spec.Chart, "/")
+	f.name = f.name[strings.LastIndex(f.name, "/")+1:]
+
+	switch {
+	case errors.Is(err, charts.ErrNoVersion): // one may be pushed at any time, and nothing would tell: so it is not for good
+		return found{}, engine.Fail(sourcev1.InvalidChartReferenceReason, fmt.Errorf("%s: %w",
+			describe(sourcev1.InvalidChartReferenceReason), errNoVersion(f.name, o.obj.GetVersion(), err)))
+	case errors.Is(err, errRange):
+		return found{}, failed(sourcev1.InvalidChartReferenceReason, errNoVersion("", "", err))
+	case err != nil:
+		return found{}, failed(sourcev1.ChartPullErrorReason, errNoVersion("", "", err))
 	}
 
-	o.tag = tag
-	version, err = withGeneration(o.obj, version, "")
-	name := o.obj.Spec.Chart
+	f.version, err = withGeneration(o.obj, version, "")
 
-	return found{name: name[strings.LastIndex(name, "/")+1:], version: version}, err
+	return f, err
 }
 
+// errRange says that something is no range of versions.
+var errRange = errors.New("no range of versions")
+
 // choose returns the version that is wanted, and its tag. One that is given exactly need not be looked for.
-func (r *reconciler) choose(ctx context.Context, repository *registry.Repository, repo *sourcev1.HelmRepository, version string, since time.Time,
-) (chosen, tag string, err error) {
+func choose(ctx context.Context, repository *registry.Repository, version string, since time.Time) (chosen, tag string, err error) {
 	if exact(version) {
 		return version, tagOf(version), nil
 	}
 
 	allowed, err := semver.NewConstraint(version)
 	if err != nil {
-		return "", "", failed(sourcev1.InvalidChartReferenceReason, errNoVersion("", "", fmt.Errorf("version '%s': %w", version, err)))
+		return "", "", fmt.Errorf("version '%s' is %w: %w", version, errRange, err)
 	}
 
-	tags, err := bounded(ctx, repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) ([]string, error) {
-		tags, err := repository.Tags(ctx, since)
-		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return nil, failed(sourcev1.ChartPullErrorReason,
-				fmt.Errorf("failed to get chart version for remote reference: could not fetch tags for '%s': %w", repository.Name(), err))
-		}
-
-		return tags, nil
-	})
-	if err != nil {
-		return "", "", err
+	tags, err := repository.Tags(ctx, since)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return "", "", fmt.Errorf("could not fetch tags for '%s': %w", repository.Name(), err)
 	}
 
 	if tag = highest(tags, allowed); tag == "" {
-		name := repository.Name().String()
-
-		// A version may be pushed at any time, and nothing would tell: so it is not for good.
-		return "", "", engine.Fail(sourcev1.InvalidChartReferenceReason, fmt.Errorf("%s: %w", describe(sourcev1.InvalidChartReferenceReason),
-			errNoVersion(name[strings.LastIndex(name, "/")+1:], version, charts.ErrNoVersion)))
+		return "", "", charts.ErrNoVersion
 	}
 
 	return versionOf(tag), tag, nil
 }
 
-// exact tells whether a version is one, and no range.
+// exact tells whether a version is one, and no range. One with a v may mean a tag without.
 func exact(version string) bool {
-	_, err := semver.StrictNewVersion(strings.TrimPrefix(version, "v"))
+	_, err := semver.StrictNewVersion(version)
 
 	return err == nil
 }
@@ -197,7 +240,7 @@ func (o *image) resolve(ctx context.Context) (v1.Descriptor, error) {
 
 // build implements origin.
 func (o *image) build(ctx context.Context, f found) (built, error) {
-	return bounded(ctx, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
+	b, err := bounded(ctx, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
 		c, err := o.download(ctx)
 		if err != nil {
 			return built{}, failed(sourcev1.ChartPullErrorReason, fmt.Errorf("failed to download chart for remote reference: %w", err))
@@ -205,6 +248,13 @@ func (o *image) build(ctx context.Context, f found) (built, error) {
 
 		return o.remade(ctx, o.obj, f, c)
 	})
+
+	// The next version may be right, and nothing would tell.
+	if v, ok := errors.AsType[*engine.Verdict](err); ok && v.Outcome == engine.Stalled && !exact(o.obj.GetVersion()) {
+		err = engine.Fail(v.Reason, v.Err)
+	}
+
+	return b, err
 }
 
 func (o *image) download(ctx context.Context) (content, error) {

@@ -124,8 +124,54 @@ func TestImageFailures(t *testing.T) {
 				obj.Spec.Chart = "../podinfo"
 			},
 			want: outcome{
-				condition: meta.FetchFailedCondition, reason: "InvalidChartReference", stalled: true,
+				condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true,
 				message: "invalid chart reference: '../podinfo' is no name of a chart",
+			},
+		},
+		"UpperName": {
+			reason: "What no registry has.",
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Chart = "Podinfo"
+			},
+			want: outcome{
+				condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true,
+				message: "invalid chart reference: 'Podinfo' is no name of a chart",
+			},
+		},
+		"BadURL": {
+			reason: "The URL may hold what nobody should see.",
+			make: func(_ *testing.T, w *world, s *registryserver.Server, _ *sourcev1.HelmChart) {
+				repo := w.sources["HelmRepository/charts"].(*sourcev1.HelmRepository) //nolint:forcetypeassert // it is one
+				repo.Spec.URL = "oci://jane:wrong-word@" + s.Addr + "/org"
+			},
+			want: outcome{
+				condition: meta.FetchFailedCondition, reason: "URLInvalid", stalled: true, message: "invalid Helm repository URL: 'oci://127.0.0.1:",
+			},
+		},
+		"BadScheme": {
+			reason: "A registry is one.",
+			make: func(_ *testing.T, w *world, _ *registryserver.Server, _ *sourcev1.HelmChart) {
+				repo := w.sources["HelmRepository/charts"].(*sourcev1.HelmRepository) //nolint:forcetypeassert // it is one
+				repo.Spec.URL = "https://jane:wrong-word@example.com/org"
+			},
+			want: outcome{
+				condition: meta.FetchFailedCondition, reason: "URLInvalid", stalled: true, message: "invalid Helm repository URL: 'https://example.com/org' is no",
+			},
+		},
+		"NoValuesFile": {
+			reason: "A values file that this version does not have may be in the next one, of which nobody would tell.",
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version, obj.Spec.ValuesFiles = "6.x", []string{"none.yaml"}
+			},
+			want: outcome{condition: meta.BuildFailedCondition, reason: "ValuesFilesError", message: "values files merge error: no values file found at path"},
+		},
+		"NeverValuesFile": {
+			reason: "But not if there is no next one.",
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version, obj.Spec.ValuesFiles = "6.3.5", []string{"none.yaml"}
+			},
+			want: outcome{
+				condition: meta.BuildFailedCondition, reason: "ValuesFilesError", message: "values files merge error: no values file found at path", stalled: true,
 			},
 		},
 		"NoTag": {
@@ -233,12 +279,38 @@ func TestImageFailures(t *testing.T) {
 	}
 }
 
+// TestImageSpelling holds that names and versions may be spelt in several ways.
+func TestImageSpelling(t *testing.T) {
+	w := newWorld(t)
+	s := serveRegistry(t, registryserver.Options{})
+	push(t, s, "org/charts", helmrepo.Chart("podinfo", "6.3.5"))
+	push(t, s, "org/charts", helmrepo.Chart("podinfo", "v7.0.0"))
+	w.repository(t, "org", "oci://"+s.Addr+"/org//")
+
+	for name, tc := range map[string]struct{ chart, version, file string }{
+		"slashes": {chart: "/charts/podinfo/", version: "6.3.5", file: "podinfo-6.3.5.tgz"},
+		"with-v":  {chart: "charts/podinfo", version: "v6.3.5", file: "podinfo-6.3.5.tgz"},
+		"tag-v":   {chart: "charts/podinfo", version: "v7.0.0", file: "podinfo-v7.0.0.tgz"},
+		"range-v": {chart: "charts/podinfo", version: "7.x", file: "podinfo-v7.0.0.tgz"},
+	} {
+		obj := object(name, tc.chart, sourcev1.HelmRepositoryKind, "org", version(tc.version))
+		got := w.bench(t, obj).run(t, obj).Object
+
+		if a := got.Status.Artifact; a == nil || filepath.Base(a.Path) != tc.file {
+			t.Errorf("%s: artifact %+v, conditions %v", name, a, conditions(got))
+		}
+	}
+}
+
 // TestProvider holds that a HelmRepository logs in to the cloud that it names.
 func TestProvider(t *testing.T) {
 	w := newWorld(t)
-	s := serveRegistry(t, registryserver.Options{Username: "jane", Password: "secret"})
+	s := serveRegistry(t, registryserver.Options{TLS: true, Username: "jane", Password: "secret"})
 	push(t, s, "org", helmrepo.Chart("podinfo", "6.3.5"))
-	w.repository(t, "charts", "oci://"+s.Addr+"/org", func(spec *sourcev1.HelmRepositorySpec) { spec.Provider = "aws" })
+	w.repository(t, "charts", "oci://"+s.Addr+"/org", func(spec *sourcev1.HelmRepositorySpec) {
+		spec.Provider, spec.Insecure = "aws", false
+		spec.CertSecretRef = w.keep("tls", map[string][]byte{"ca.crt": s.CA})
+	})
 
 	var who []registry.Identity
 

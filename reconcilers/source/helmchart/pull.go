@@ -100,7 +100,7 @@ func (r *reconciler) remade(ctx context.Context, obj *sourcev1.HelmChart, f foun
 		return built{}, failed(sourcev1.ChartPackageErrorReason, fmt.Errorf("failed to load chart: %w", err))
 	}
 
-	used, err := r.merge(obj, c, charts.FilesOf(c))
+	used, err := r.merge(ctx, obj, c, charts.FilesOf(c))
 	if err != nil {
 		return built{}, err
 	}
@@ -109,13 +109,13 @@ func (r *reconciler) remade(ctx context.Context, obj *sourcev1.HelmChart, f foun
 }
 
 // merge makes the values files of the object the values of a chart.
-func (r *reconciler) merge(obj *sourcev1.HelmChart, c *chart.Chart, files charts.Files) (used []string, err error) {
+func (r *reconciler) merge(ctx context.Context, obj *sourcev1.HelmChart, c *chart.Chart, files charts.Files) (used []string, err error) {
 	spec := &obj.Spec
 	if len(spec.ValuesFiles) == 0 {
 		return nil, nil
 	}
 
-	values, used, err := charts.MergeValues(files, spec.ValuesFiles, spec.IgnoreMissingValuesFiles, r.Limits)
+	values, used, err := charts.MergeValues(ctx, files, spec.ValuesFiles, spec.IgnoreMissingValuesFiles, r.Limits)
 	if err == nil && values != nil {
 		err = charts.SetValues(c, values)
 	}

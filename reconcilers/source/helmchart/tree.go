@@ -116,7 +116,7 @@ func (o *tree) build(ctx context.Context, f found) (built, error) {
 		}
 	}
 
-	used, err := o.merge(o.obj, c, o.files.Files())
+	used, err := o.merge(ctx, o.obj, c, o.files.Files())
 	if err != nil {
 		return built{}, err
 	}
