@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"syscall"
 	"time"
@@ -67,10 +66,15 @@ func persistent(reason string) bool {
 
 // transient tells whether an error says more about this machine, or the time, than about the chart.
 func transient(err error) bool {
+	for _, missing := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.EINVAL} {
+		if errors.Is(err, missing) { // nothing of that name is there, or can be
+			return false
+		}
+	}
+
 	_, ok := errors.AsType[syscall.Errno](err)
 
-	return ok && !errors.Is(err, fs.ErrNotExist) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // noArtifact ends a run that cannot go on without an artifact of the source. The watch of the source starts the next one.

@@ -21,6 +21,7 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/test/helmrepo"
+	registryserver "github.com/weir-dev/weir/test/registry"
 )
 
 // outcome is how a failure shows.
@@ -210,6 +211,60 @@ func TestFailures(t *testing.T) {
 			want: outcome{
 				condition: build, reason: "DependencyBuildError", message: `dependency build error: dependency 'near': stat "near": no such file or directory`,
 			},
+		},
+		"NoImage": {
+			reason: "From wherever: it is the dependency that is wrong, and not the object.",
+			make: func(t *testing.T, w *world, obj *sourcev1.HelmChart) {
+				t.Helper()
+
+				registry := serveRegistry(t, registryserver.Options{})
+				broken("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies:\n- {name: near, version: 1.x, repository: 'oci://"+registry.Addr+"/org'}\n")(t, w, obj)
+			},
+			want: outcome{condition: build, reason: "DependencyBuildError", message: "dependency build error: dependency 'near': repository 'oci://"},
+		},
+		"BadImage": {
+			reason: "Also if it never can be one.",
+			make:   broken("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies:\n- {name: near, version: 1.x, repository: 'oci://'}\n"),
+			want: outcome{
+				condition: build, reason: "DependencyBuildError", message: "dependency build error: dependency 'near': repository 'oci:': 'oci:' is no URL of a registry",
+			},
+		},
+		"Aliases": {
+			reason: "What takes all memory there is is refused.",
+			make:   broken("app/values.yaml", "a: &a "+strings.Repeat("x", 1<<20)+"\nb: ["+strings.Repeat("*a,", 300)+"]\n"),
+			want:   outcome{condition: build, reason: "ChartPackageError", message: `chart package error: failed to load chart: read "values.yaml": the YAML aliases expand`},
+		},
+		"NoName": {
+			reason: "A name that is none in a URL stalls.",
+			make:   broken("app/Chart.yaml", "apiVersion: v2\nname: a?b\nversion: 1.0.0\n"),
+			want: outcome{
+				condition: build, reason: "InvalidChartReference", message: "invalid chart reference: 'a?b' with version '1.0.0' is no name of a chart", stalled: true,
+			},
+		},
+		"OtherPath": {
+			reason: "One that leads elsewhere too.",
+			make:   broken("app/Chart.yaml", "apiVersion: v2\nname: '..\\..\\x'\nversion: 1.0.0\n"),
+			want: outcome{
+				condition: build, reason: "InvalidChartReference", message: `invalid chart reference: '..\..\x' with version '1.0.0' is no name of a chart`, stalled: true,
+			},
+		},
+		"LongName": {
+			reason: "And one that no file can have.",
+			make:   broken("app/Chart.yaml", "apiVersion: v2\nversion: 1.0.0\nname: "+strings.Repeat("x", 300)+"\n"),
+			want: outcome{
+				condition: build, reason: "InvalidChartReference", stalled: true,
+				message: "invalid chart reference: the name and the version of the chart have more than 255 characters",
+			},
+		},
+		"PathInFile": {
+			reason: "A path that cannot be in the source stalls as one that is not.",
+			make: func(t *testing.T, w *world, obj *sourcev1.HelmChart) {
+				t.Helper()
+				broken("x", "")(t, w, obj)
+
+				obj.Spec.Chart = "x/chart"
+			},
+			want: outcome{condition: build, reason: "InvalidChartReference", message: `invalid chart reference: stat "x/chart": not a directory`, stalled: true},
 		},
 		"VerifyIndex": {
 			reason: "What cannot be verified is refused.",

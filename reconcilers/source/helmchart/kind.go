@@ -2,7 +2,9 @@ package helmchart
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -77,6 +79,28 @@ type found struct {
 	name, version string
 }
 
+// file returns the name of the file of the artifact.
+func (f found) file() string { return fmt.Sprintf("%s-%s.tgz", f.name, f.version) }
+
+// check refuses what is no name of a file, or means something else in a URL. Both are up to who makes the chart.
+func (f found) check() error {
+	const (
+		most    = 255
+		allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+@"
+	)
+
+	name := f.file()
+
+	switch {
+	case len(name) > most:
+		return fmt.Errorf("the name and the version of the chart have more than %d characters", most)
+	case f.name == "", name[0] == '.', strings.Trim(name, allowed) != "":
+		return fmt.Errorf("'%s' with version '%s' is no name of a chart", f.name, f.version)
+	}
+
+	return nil
+}
+
 // built is a chart in the storage.
 type built struct {
 	content      content
@@ -111,12 +135,19 @@ const (
 	// Charts that were pulled a moment ago, for others that want them: how long, and how many bytes.
 	pullAge  = time.Minute
 	pullRoom = 256 << 20
+
+	// readers is how many charts are read at a time. None waits for a server meanwhile, and each may take some hundred MiB.
+	readers = 2
 )
 
 // Kind declares how a HelmChart is reconciled.
 func Kind(d Deps) engine.Kind[*sourcev1.HelmChart, scope] {
 	if d.RequeueDependency == 0 {
 		d.RequeueDependency = 30 * time.Second
+	}
+
+	if d.Limits.Turns == nil {
+		d.Limits.Turns = make(chan struct{}, readers)
 	}
 
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.HelmChartKind}

@@ -2,6 +2,7 @@ package helmchart_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"os"
@@ -292,6 +293,25 @@ func TestVerifyAgain(t *testing.T) {
 	if !engine.IsTrue(got, meta.ReadyCondition) {
 		t.Errorf("conditions: %v", conditions(got))
 	}
+}
+
+// TestForgetVerification holds that nobody reads of a signature that is not asked for any more, whatever else is wrong.
+func TestForgetVerification(t *testing.T) {
+	w := newWorld(t)
+	w.published(t, save(t, helmrepo.Chart("podinfo", "6.3.5")))
+
+	obj := object("podinfo", "podinfo", sourcev1.HelmRepositoryKind, "charts", func(spec *sourcev1.HelmChartSpec) {
+		spec.Verify = &sourcev1.OCIVerification{Provider: "cosign", SecretRef: w.keep("keys", nil)}
+	})
+	b := w.bench(t, obj)
+	expect(t, b.run(t, obj).Object, meta.SourceVerifiedCondition, "False ChartVerificationError")
+
+	b.change(t, obj, func(spec *sourcev1.HelmChartSpec) { spec.Verify = nil })
+	w.broken = errors.New("not now")
+
+	got := b.run(t, obj).Object
+	expect(t, got, meta.SourceVerifiedCondition, "")
+	expect(t, got, meta.ReadyCondition, "False SourceUnavailable: failed to get source: not now")
 }
 
 // engineResult is what a run cost and told.

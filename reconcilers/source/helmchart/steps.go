@@ -26,6 +26,10 @@ const latest = "latest.tar.gz"
 func (r *reconciler) find(ctx context.Context, obj *sourcev1.HelmChart, s *scope) error {
 	kind, key := SourceKey(obj)
 
+	if obj.Spec.Verify == nil { // whatever else fails
+		engine.Unset(obj, meta.SourceVerifiedCondition)
+	}
+
 	switch kind {
 	case sourcev1.HelmRepositoryKind, sourcev1.GitRepositoryKind, sourcev1.BucketKind:
 	default:
@@ -112,6 +116,10 @@ func (r *reconciler) resolve(ctx context.Context, obj *sourcev1.HelmChart, s *sc
 		return err
 	}
 
+	if err := s.chart.check(); err != nil {
+		return failed(sourcev1.InvalidChartReferenceReason, err)
+	}
+
 	if obj.Status.ObservedChartName != s.chart.name || !obj.Status.Artifact.HasRevision(s.chart.version) {
 		r.outdated(ctx, obj, s)
 	}
@@ -164,7 +172,7 @@ func (r *reconciler) store(ctx context.Context, obj *sourcev1.HelmChart, s *scop
 		r.outdated(ctx, obj, s)
 	}
 
-	file := fmt.Sprintf("%s-%s.tgz", s.chart.name, s.chart.version)
+	file := s.chart.file()
 
 	a, err := r.Store.Link(r.storage.At(obj, file), s.chart.version, s.built.content.digest)
 	if err != nil {
@@ -217,8 +225,6 @@ func (r *reconciler) alias(obj *sourcev1.HelmChart, file string) error {
 // verify sees to it that somebody has signed the chart who may.
 func (r *reconciler) verify(ctx context.Context, obj *sourcev1.HelmChart, s *scope) error {
 	if obj.Spec.Verify == nil {
-		engine.Unset(obj, meta.SourceVerifiedCondition)
-
 		return nil
 	}
 
