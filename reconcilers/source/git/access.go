@@ -128,21 +128,8 @@ func (r *reconciler) credentials(ctx context.Context, obj *sourcev1.GitRepositor
 		return transport.ReadCredentials(a.url, a.secret)
 	}
 
-	certificates, err := certificatesOf(a.secret)
-	if err != nil {
-		return transport.Credentials{}, err
-	}
-
 	if provider == meta.ProviderGitHub {
-		app, err := github.ReadApp(a.secret, certificates, a.proxy)
-		if err != nil {
-			return transport.Credentials{}, fmt.Errorf("secret '%s/%s': %w", a.secret.Namespace, a.secret.Name, err)
-		}
-
-		token, err := r.Remotes.tokens.Get(ctx, app)
-		s.denied = func() { r.Remotes.tokens.Forget(app) }
-
-		return transport.Token(github.Username, token, "", certificates), err
+		return r.app(ctx, s, a)
 	}
 
 	if r.Cloud == nil {
@@ -154,13 +141,25 @@ func (r *reconciler) credentials(ctx context.Context, obj *sourcev1.GitRepositor
 		ServiceAccount: obj.Spec.ServiceAccountName, Proxy: a.proxy,
 	}, obj.Spec.URL)
 
-	return transport.Token(username, password, bearer, certificates), err
+	// Whoever names an authority and a proxy reads what passes, and the credentials may be those of the process: what the Secret
+	// says about certificates does not count.
+	return transport.Token(username, password, bearer, nil), err
 }
 
-func certificatesOf(secret *corev1.Secret) (*secrets.TLS, error) {
-	if secret == nil {
-		return nil, nil //nolint:nilnil // nil is one without certificates
+// app returns the token of a GitHub App, which is as much the user's as the Secret that holds its key.
+func (r *reconciler) app(ctx context.Context, s *scope, a access) (transport.Credentials, error) {
+	certificates, err := transport.ReadTLS(a.secret)
+	if err != nil {
+		return transport.Credentials{}, err
 	}
 
-	return transport.ReadTLS(secret)
+	app, err := github.ReadApp(a.secret, certificates, a.proxy)
+	if err != nil {
+		return transport.Credentials{}, fmt.Errorf("secret '%s/%s': %w", a.secret.Namespace, a.secret.Name, err)
+	}
+
+	token, err := r.Remotes.tokens.Get(ctx, app)
+	s.denied = func() { r.Remotes.tokens.Forget(app) }
+
+	return transport.Token(github.Username, token, "", certificates), err
 }

@@ -295,7 +295,7 @@ func (f cloudFunc) Git(_ context.Context, r cloud.Request, url string) (username
 func TestClouds(t *testing.T) {
 	w := newWorld(t)
 	r := w.repository(t, "app")
-	byToken, byName := w.serve(t, gitserver.HTTPOptions{TLS: true, Token: "t0ken"}), w.serve(t, gitserver.HTTPOptions{Username: "jane", Password: "pa55"})
+	byToken, byName := w.serve(t, gitserver.HTTPOptions{Token: "t0ken"}), w.serve(t, gitserver.HTTPOptions{Username: "jane", Password: "pa55"})
 
 	var asked []cloud.Request
 
@@ -311,9 +311,8 @@ func TestClouds(t *testing.T) {
 
 		return "jane", "pa55", "", nil
 	})
-	w.secret("ca", map[string]string{"ca.crt": string(byToken.CA)})
 
-	azure := object("azure", byToken.URL(r), withProvider("azure"), withSecret("ca"))
+	azure := object("azure", byToken.URL(r), withProvider("azure"))
 	azure.Spec.ServiceAccountName = "builder"
 	aws := object("aws", byName.URL(r), withProvider("aws"))
 	nobody := object("nobody", byToken.URL(r), withProvider("azure"))
@@ -332,5 +331,29 @@ func TestClouds(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// The credentials of a cloud may be those of the process. Whoever names the proxy on the way, and the authority that it signs its
+// certificates with, must not read them.
+func TestCloudsTrustTheMachineAlone(t *testing.T) {
+	w := newWorld(t)
+	r := w.repository(t, "app")
+	s := w.serve(t, gitserver.HTTPOptions{TLS: true})
+	w.deps.Cloud = cloudFunc(func(cloud.Request, string) (username, password, bearer string, err error) {
+		return "", "", "t0ken", nil
+	})
+	w.secret("ca", map[string]string{"ca.crt": string(s.CA)})
+
+	for _, provider := range []string{"azure", "aws"} {
+		obj := object(provider, s.URL(r), withProvider(provider), withSecret("ca"))
+
+		expect(t, w.bench(t, obj).run(t, obj).Object, meta.ReadyCondition,
+			"False GitOperationFailed: failed to checkout and determine revision: unable to list remote for '"+s.URL(r)+
+				"': tls: failed to verify certificate")
+	}
+
+	if n := s.Counts(); n != (gitserver.Counts{}) {
+		t.Errorf("requests went to a server that is not trusted: %+v", n)
 	}
 }
