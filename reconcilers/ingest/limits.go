@@ -118,6 +118,7 @@ const (
 	unitInflated  = "inflated bytes per pack"
 	unitObjects   = "objects per pack"
 	unitMetadata  = "bytes per commit, tag or tree"
+	unitHead      = "bytes per commit or tag"
 	unitChain     = "deltas per object"
 )
 

@@ -43,6 +43,10 @@ const (
 	// metadataBytes is the largest commit, tag or tree.
 	metadataBytes = 32 << 20
 
+	// headBytes is the largest commit or tag that is looked at. Those that are kept stay in memory, and the bytes of a message
+	// cost nothing in a pack.
+	headBytes = 1 << 20
+
 	// spoolBytes is the largest object that is held in memory; larger ones lie in temporary files.
 	spoolBytes = 4 << 20
 
@@ -193,6 +197,9 @@ func (p *Pack) Raw(ctx context.Context, hash plumbing.Hash) (plumbing.ObjectType
 	}
 
 	kind := p.entries[i].kind
+	if p.entries[i].size > headBytes {
+		return plumbing.InvalidObject, nil, over(headBytes, unitHead, hash.String())
+	}
 
 	c, err := p.content(ctx, i)
 	if err != nil {
@@ -274,6 +281,10 @@ func (p *Pack) object(ctx context.Context, hash plumbing.Hash, kind plumbing.Obj
 	i, err := p.lookup(hash, kind)
 	if err != nil {
 		return nil, err
+	}
+
+	if kind != plumbing.TreeObject && p.entries[i].size > headBytes {
+		return nil, over(headBytes, unitHead, hash.String())
 	}
 
 	c, err := p.content(ctx, i)

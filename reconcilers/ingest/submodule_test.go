@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -191,6 +192,41 @@ func TestRaw(t *testing.T) {
 	for _, other := range []string{"HEAD^{tree}", "HEAD:a"} {
 		if _, _, err := p.Raw(t.Context(), plumbing.NewHash(git(t, r, "rev-parse", other))); !errors.Is(err, ingest.ErrNotFound) {
 			t.Errorf("%s: %v", other, err)
+		}
+	}
+}
+
+// A commit or a tag that is looked at is held in memory, and its message costs nothing in a pack.
+func TestLongMessages(t *testing.T) {
+	r := newRepository(t)
+	head := commit(t, r, gitserver.Change{Files: map[string]string{"a": "1"}})
+	long := strings.Repeat("x", 1<<20)
+
+	hash, err := r.WriteObject(t.Context(), "commit", []byte("tree "+git(t, r, "rev-parse", head.String()+"^{tree}")+
+		"\nauthor A <b> 1 +0000\ncommitter A <b> 1 +0000\n\n"+long))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	tag, err := r.WriteObject(t.Context(), "tag", []byte("object "+head.String()+"\ntype commit\ntag v1\ntagger A <b> 1 +0000\n\n"+long))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	git(t, r, "update-ref", "refs/tags/long", hash)
+	git(t, r, "update-ref", "refs/tags/v1", tag)
+
+	p, _ := opened(t, r, head)
+
+	for _, object := range []string{hash, tag} {
+		want := `"` + object + `": the limit of 1048576 bytes per commit or tag is exceeded`
+
+		if _, _, err := p.Raw(t.Context(), plumbing.NewHash(object)); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+
+		if _, err := p.Commit(t.Context(), plumbing.NewHash(object)); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 }

@@ -101,6 +101,10 @@ func (p *Pack) Walk(ctx context.Context, commit *object.Commit, o WalkOptions, v
 	return nil
 }
 
+// maxPath is the longest path that is looked at, in bytes, be it wanted or not: no operating system takes a longer one. A path is
+// made for each entry, and a name may be as long as its tree.
+const maxPath = 4096
+
 // visitsPerEntry is how many entries may be looked at for one that may come out.
 const visitsPerEntry = 10
 
@@ -176,7 +180,12 @@ func (w *walk) entryOf(ctx context.Context, e object.TreeEntry, parent []string)
 		return err
 	}
 
-	if err := checkGitName(e.Name, strings.Join(parent, "/")); err != nil {
+	above := strings.Join(parent, "/")
+	if len(above)+len(e.Name) >= maxPath { // it is not named: it may have as many bytes as the tree
+		return over(maxPath, unitPathBytes, above+"/…")
+	}
+
+	if err := checkGitName(e.Name, above); err != nil {
 		return err
 	}
 
@@ -346,7 +355,7 @@ func (m *missing) tree(ctx context.Context, hash plumbing.Hash, name string, dep
 			return
 		}
 
-		if m.done[e.Hash] || e.Mode == filemode.Submodule {
+		if m.done[e.Hash] || e.Mode == filemode.Submodule || len(name)+len(e.Name) >= maxPath {
 			continue
 		}
 

@@ -287,6 +287,43 @@ func TestMissingIsBounded(t *testing.T) {
 	}
 }
 
+// A name may be as long as its tree, and a path is made for each file below it: a directory with a name of megabytes, and a thousand
+// files, would take gigabytes.
+func TestLongNames(t *testing.T) {
+	r := newRepository(t)
+	absent := map[string]string{}
+
+	for i := range 100 {
+		absent[fmt.Sprintf("100644 f%d", i)] = fmt.Sprintf("%040x", i+1)
+	}
+
+	long := strings.Repeat("d", 4096)
+	head := commitTree(t, r, rawTree(t, r, map[string]string{"40000 " + long: rawTree(t, r, absent)}))
+	raw := packOf(t, r, git(t, r, "rev-list", "--objects", "--missing=allow-any", "main"))
+
+	p, err := ingest.ReadPack(t.Context(), bytes.NewReader(raw), t.TempDir(), head, ingest.PackLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+
+	if names := p.Missing(t.Context(), head); len(names) > 0 {
+		t.Errorf("what is missing below a name of %d bytes was named: %d names", len(long), len(names))
+	}
+
+	c, err := p.Commit(t.Context(), head)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	everything := ingest.WalkOptions{Skip: func([]string, bool) bool { return true }}
+
+	err = p.Walk(t.Context(), c, everything, func(ingest.Node) error { return nil })
+	if want := `"/…": the limit of 4096 bytes per path is exceeded`; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("error %.200v, want %s", err, want)
+	}
+}
+
 // packOf makes a pack of the objects that rev-list has listed, those that are not there left out.
 func packOf(t *testing.T, r *gitserver.Repository, listed string) []byte {
 	t.Helper()
