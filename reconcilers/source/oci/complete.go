@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
+	"unicode"
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
@@ -98,16 +100,29 @@ func events(before, after *sourcev1.OCIRepository, _ *scope) []engine.Event {
 
 	message := fmt.Sprintf("stored artifact with revision '%s' from '%s'", a.Revision, after.Spec.URL)
 
-	if origin := a.Metadata[originSource]; origin != "" {
+	if origin := readable(a.Metadata[originSource]); origin != "" {
 		message += fmt.Sprintf(", origin source '%s'", origin)
 	}
 
 	var more map[string]string
 
-	if origin := a.Metadata[originRevision]; origin != "" {
+	if origin := readable(a.Metadata[originRevision]); origin != "" {
 		message += fmt.Sprintf(", origin revision '%s'", origin)
 		more = map[string]string{meta.MetaOriginRevisionKey: origin}
 	}
 
 	return source.Events(before, after, message, more)
+}
+
+// maxReadable bounds an annotation in an event, in bytes.
+const maxReadable = 512
+
+// readable returns an annotation as people may see it: who pushes an artifact can write anything into it, such as the lines of
+// another event.
+func readable(annotation string) string {
+	if len(annotation) > maxReadable || strings.ContainsFunc(annotation, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+
+	return annotation
 }

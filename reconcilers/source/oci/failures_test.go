@@ -406,6 +406,31 @@ func TestManyAnnotations(t *testing.T) {
 	}
 }
 
+// Events are no place for what somebody writes into an artifact.
+func TestStrangeAnnotations(t *testing.T) {
+	for name, value := range map[string]string{"Long": strings.Repeat("x", 1000), "Lines": "x\nstored artifact with revision 'y'"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := serve(t, server.Options{})
+			hash := pushFiles(t, s, "latest", map[string]string{"a.yaml": ""}, map[string]string{
+				"org.opencontainers.image.source": value, "org.opencontainers.image.revision": value,
+			})
+
+			obj := object("app", s)
+			got := w.bench(t, obj).run(t, obj)
+
+			want := []string{"NewArtifact: stored artifact with revision 'latest@" + hash.String() + "' from '" + obj.Spec.URL + "'"}
+			if diff := cmp.Diff(want, reasons(got.Events)); diff != "" {
+				t.Errorf("events: -want +got:\n%s", diff)
+			}
+
+			if got.Object.Status.Artifact.Metadata["org.opencontainers.image.source"] != value {
+				t.Errorf("metadata %q", got.Object.Status.Artifact.Metadata)
+			}
+		})
+	}
+}
+
 // A name that exists only for the proxy shows that all goes through it.
 func TestProxy(t *testing.T) {
 	cases := map[string]struct {
