@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -70,7 +72,7 @@ func checkStatus(resp *http.Response, want ...int) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBytes)) // without the code, the status has to do
 
 	return &StatusError{
-		Method: resp.Request.Method, URL: ingest.Redact(resp.Request.URL.String()),
+		Method: resp.Request.Method, URL: shown(resp.Request.URL),
 		Status: resp.StatusCode, Code: codeOf(body),
 	}
 }
@@ -102,7 +104,55 @@ func codeOf(body []byte) string {
 
 // failedRequest says which request did not come to an answer.
 func failedRequest(req *http.Request, err error) error {
-	return fmt.Errorf("%s %s: %w", req.Method, ingest.Redact(req.URL.String()), ingest.RedactError(err))
+	return fmt.Errorf("%s %s: %w", req.Method, shown(req.URL), steady(ingest.RedactError(err)))
+}
+
+// maxShown bounds a URL in an error, in bytes: a redirect may lead to one of any length.
+const maxShown = 512
+
+// shown returns a URL as people may see it.
+func shown(u *url.URL) string {
+	s := ingest.Redact(u.String())
+	if len(s) > maxShown {
+		s = s[:maxShown] + "…"
+	}
+
+	return s
+}
+
+// steady leaves our own address out of an error: its port is another one each time, and the same failure would always be news.
+func steady(err error) error {
+	e, ok := errors.AsType[*net.OpError](err)
+	if !ok || e.Source == nil {
+		return err
+	}
+
+	same := *e
+	same.Source = nil
+
+	return &steadyError{text: strings.ReplaceAll(err.Error(), e.Error(), same.Error()), err: err}
+}
+
+// steadyError is an error in other words.
+type steadyError struct {
+	text string
+	err  error
+}
+
+// Error implements error.
+func (e *steadyError) Error() string { return e.text }
+
+// Unwrap returns the error as it was.
+func (e *steadyError) Unwrap() error { return e.err }
+
+// steadyBody is a body with steady errors.
+type steadyBody struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (b steadyBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+
+	return n, steady(err)
 }
 
 // discard reads the rest of a body, if it is short, so that its connection can be used again, and closes it.

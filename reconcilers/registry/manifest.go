@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,8 +79,13 @@ func (r *Repository) manifest(ctx context.Context, digest v1.Hash) (*Manifest, e
 			return nil, err
 		}
 
-		if got, err := hashOf(raw, digest.Algorithm); err != nil || got != digest {
-			return nil, errors.Join(fmt.Errorf("the registry has another manifest under %s", digest), err)
+		got, err := hashOf(raw, digest.Algorithm)
+		if err != nil {
+			return nil, err
+		}
+
+		if got != digest {
+			return nil, fmt.Errorf("the registry has another manifest under %s", digest)
 		}
 
 		return readManifest(raw, mediaType, digest)

@@ -44,7 +44,11 @@ func (r *Repository) list(ctx context.Context) ([]string, error) {
 		next, err = r.page(ctx, next, &l)
 	}
 
-	return nil, errors.Join(fmt.Errorf("the tags have more than %d pages", maxPages), err)
+	if err == nil {
+		err = fmt.Errorf("the tags have more than %d pages", maxPages)
+	}
+
+	return nil, err
 }
 
 // page adds the tags of a page, and returns the URL of the next one, if there is one.
@@ -93,19 +97,19 @@ type tagList struct {
 func (l *tagList) read(body io.Reader) error {
 	page := json.NewDecoder(body)
 	if t, err := page.Token(); err != nil || t != json.Delim('{') {
-		return errors.Join(errNoTags, err)
+		return noTags(err)
 	}
 
 	for page.More() {
 		key, err := page.Token()
 		if err != nil {
-			return errors.Join(errNoTags, err)
+			return noTags(err)
 		}
 
 		if key != "tags" {
 			var skipped json.RawMessage
 			if err := page.Decode(&skipped); err != nil {
-				return errors.Join(errNoTags, err)
+				return noTags(err)
 			}
 
 			continue
@@ -121,13 +125,22 @@ func (l *tagList) read(body io.Reader) error {
 
 var errNoTags = errors.New("the answer is no list of tags")
 
+// noTags is errNoTags, with the cause if there is one.
+func noTags(cause error) error {
+	if cause == nil {
+		return errNoTags
+	}
+
+	return fmt.Errorf("%w: %w", errNoTags, cause)
+}
+
 // maxTag is how long a tag may be, in bytes.
 const maxTag = 128
 
 func (l *tagList) array(page *json.Decoder) error {
 	t, err := page.Token()
 	if err != nil || t != json.Delim('[') && t != nil {
-		return errors.Join(errNoTags, err)
+		return noTags(err)
 	}
 
 	if t == nil { // null is none
@@ -137,7 +150,7 @@ func (l *tagList) array(page *json.Decoder) error {
 	for page.More() {
 		var tag string
 		if err := page.Decode(&tag); err != nil {
-			return errors.Join(errNoTags, err)
+			return noTags(err)
 		}
 
 		if len(tag) > maxTag { // nobody could ask for it
@@ -154,7 +167,7 @@ func (l *tagList) array(page *json.Decoder) error {
 	}
 
 	if _, err := page.Token(); err != nil {
-		return errors.Join(errNoTags, err)
+		return noTags(err)
 	}
 
 	return nil
