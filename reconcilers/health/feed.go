@@ -200,8 +200,16 @@ func (f *feed) look(item access.Item, gvk schema.GroupVersionKind) (seen, error)
 	if err != nil {
 		return seen{}, err
 	}
-	s.assess(gvk)
+	bare := bare(f.gk)
+	if bare {
+		s.live.Status, s.live.Message = existing(s.live.Deleting)
+	} else {
+		s.assess(gvk)
+	}
 	out := seen{sight: s}
+	if bare && s.raw == nil { // if there are rules, the object will be read for them
+		return out, nil
+	}
 	if rules := f.hub.rules(f, s.key); len(rules) > 0 {
 		out.verdicts, err = s.judge(gvk, rules)
 	}

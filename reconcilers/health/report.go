@@ -159,7 +159,7 @@ func (h *Hub) read(ctx context.Context, client *access.Client, f *feed, id acces
 	if err != nil {
 		return err
 	}
-	item, err := client.Read(ctx, access.Ref{ID: id}, !bare(f.gk))
+	item, err := client.Read(ctx, access.Ref{ID: id}, !bare(f.gk) || len(h.rules(f, keyOf(id))) > 0)
 	if apierrors.IsNotFound(err) {
 		h.hide(f, keyOf(id), 0)
 		return nil

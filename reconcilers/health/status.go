@@ -96,22 +96,13 @@ func set(m map[string]any, field string, raw []byte) error {
 	return nil
 }
 
-// whole decodes all of the object but its managed fields, for rules.
+// whole decodes all of a whole object but its managed fields, for rules.
 func (s *sight) whole(gvk schema.GroupVersionKind) (map[string]any, error) {
 	u := &unstructured.Unstructured{}
-	if s.raw != nil {
-		if err := json.Unmarshal(s.raw, &u.Object); err != nil {
-			return nil, fmt.Errorf("decode an object: %w", err)
-		}
-		u.SetManagedFields(nil)
-	} else {
-		u.SetNamespace(s.key.namespace)
-		u.SetName(s.key.name)
-		u.SetUID(s.live.UID)
-		u.SetLabels(s.live.Labels)
-		u.SetAnnotations(s.live.Annotations)
-		u.SetGeneration(s.live.Generation)
+	if err := json.Unmarshal(s.raw, &u.Object); err != nil {
+		return nil, fmt.Errorf("decode an object: %w", err)
 	}
+	u.SetManagedFields(nil)
 	u.SetGroupVersionKind(gvk)
 	return u.Object, nil
 }

@@ -14,9 +14,10 @@ import (
 type Rule struct {
 	// Key identifies what Evaluate does. Rules with the same key are taken to be the same.
 	Key string
-	// Evaluate gets the object as JSON decodes, without managed fields, and must not keep it. Kinds that are watched as
-	// metadata only have nothing else. It is not asked about objects that are being deleted, or whose controller has not
-	// observed the latest generation. It must not block, nor call the hub.
+	// Evaluate gets the object as JSON decodes, without managed fields, and must not keep it: what the hub keeps is the
+	// answer. Objects of kinds that are watched as metadata only are read for it at each of their events. It is not asked
+	// about objects that are being deleted, or whose controller has not observed the latest generation. It must not block,
+	// nor call the hub.
 	Evaluate func(object map[string]any) (status.Status, string)
 }
 
