@@ -378,7 +378,7 @@ func TestLane(t *testing.T) {
 func TestExpensiveFilter(t *testing.T) {
 	w := newWorld(t)
 	s := serve(t, server.Options{Wrap: func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			tags := strings.Repeat(`"`+strings.Repeat("1", 128)+`",`, 50_000)
 			_, _ = io.WriteString(w, `{"tags":[`+tags+`"1.0.0"]}`)
 		})
