@@ -17,6 +17,7 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 )
 
@@ -48,10 +49,15 @@ func setupKustomization(p *Process) error {
 
 	configs := newConfigs(p.GetAPIReader(), p.GetCache())
 
+	expressions, err := expression.New()
+	if err != nil {
+		return err
+	}
+
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{}),
-		Access: p.access, Applier: d.applier, Hub: d.hub,
+		Access: p.access, Applier: d.applier, Hub: d.hub, Expressions: expressions,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 	})

@@ -3,7 +3,6 @@ package kustomize
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
@@ -35,16 +34,8 @@ func unsupported(spec *kustomizev1.KustomizationSpec) []string {
 		fields = append(fields, "spec.kubeConfig")
 	}
 
-	if len(spec.HealthCheckExprs) > 0 {
-		fields = append(fields, "spec.healthCheckExprs")
-	}
-
 	if len(spec.Ignore) > 0 {
 		fields = append(fields, "spec.ignore")
-	}
-
-	if slices.ContainsFunc(spec.DependsOn, func(d meta.DependencyReference) bool { return d.ReadyExpr != "" }) {
-		fields = append(fields, "spec.dependsOn.readyExpr")
 	}
 
 	return fields

@@ -245,11 +245,10 @@ func TestRemovalOf(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	spec := &kustomizev1.KustomizationSpec{
 		Decryption: &kustomizev1.Decryption{}, KubeConfig: &meta.KubeConfigReference{},
-		HealthCheckExprs: []meta.CustomHealthCheck{{}}, Ignore: []meta.IgnoreRule{{}},
-		DependsOn: []meta.DependencyReference{{Name: "a"}, {Name: "b", ReadyExpr: "true"}},
+		Ignore: []meta.IgnoreRule{{}},
 	}
 
-	want := "spec.decryption spec.kubeConfig spec.healthCheckExprs spec.ignore spec.dependsOn.readyExpr"
+	want := "spec.decryption spec.kubeConfig spec.ignore"
 	if got := strings.Join(unsupported(spec), " "); got != want {
 		t.Errorf("unsupported(): %s, want %s", got, want)
 	}

@@ -38,6 +38,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 	"github.com/weir-dev/weir/test/cluster"
@@ -139,6 +140,8 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 		}),
 		Configs: configs{c}, Trees: trees, Builder: build.New(build.Options{}), Now: e.clock.now,
 	}
+	e.deps.Expressions, err = expression.New()
+	must(t, err)
 
 	for _, f := range change {
 		f(&e.deps)

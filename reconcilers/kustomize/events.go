@@ -73,7 +73,8 @@ func (r *reconciler) blocked(before, after *kustomizev1.Kustomization) (reason, 
 	}
 
 	switch {
-	case is.Reason == meta.DependencyNotReadyReason && strings.HasPrefix(is.Message, "dependency "):
+	case is.Reason == meta.DependencyNotReadyReason &&
+		(strings.HasPrefix(is.Message, "dependency ") || strings.HasPrefix(is.Message, "failed to evaluate dependency ")):
 		return is.Reason, actionDepend,
 			fmt.Sprintf("Dependencies do not meet ready condition, retrying in %s", r.RequeueDependency)
 	case is.Reason == meta.ArtifactFailedReason && strings.HasPrefix(is.Message, "Source "):

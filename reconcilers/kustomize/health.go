@@ -188,7 +188,7 @@ func sameFailure(a, b string) bool {
 // declare tells the hub what to look at, and keeps whose health counts.
 func (r *reconciler) declare(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	owner := ownerOf(obj).ID
-	checks := health.Checks{Vanishing: vanishing(s.set.Objects)}
+	checks := health.Checks{Vanishing: vanishing(s.set.Objects), Rules: s.rules}
 	applied := s.applied.Applied()
 
 	if obj.Spec.Wait {

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 )
 
@@ -90,6 +91,13 @@ type Deps struct {
 	Applier *apply.Applier
 	Hub     *health.Hub
 
+	// Expressions compiles the expressions of health checks and dependencies.
+	Expressions *expression.Compiler
+
+	// AdditiveReadyExpr makes a dependency with an expression meet what one without has to meet, too (feature gate
+	// AdditiveCELDependencyCheck). Otherwise the expression alone decides.
+	AdditiveReadyExpr bool
+
 	// NoCrossNamespaceRefs forbids sources and dependencies in other namespaces.
 	NoCrossNamespaceRefs bool
 
@@ -140,6 +148,8 @@ type scope struct {
 	started  time.Time    // set by open
 	previous []access.Ref // the inventory before the run; set by open
 	memo     *memo        // what is known from earlier runs; set by open
+
+	rules map[schema.GroupKind]health.Rule // how healthy custom objects are; set by compile
 
 	sourceKind string           // set by resolve
 	source     Source           // set by resolve
@@ -201,6 +211,7 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		Open:       r.open,
 		Steps: engine.Steps[*kustomizev1.Kustomization, scope]{
 			{Name: "check", Reason: meta.FeatureGateDisabledReason, Run: check},
+			{Name: "compile", Reason: meta.InvalidCELExpressionReason, Run: r.compile},
 			{Name: "resolve", Reason: meta.ArtifactFailedReason, Run: r.resolve},
 			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: r.depend},
 			{Name: "load", Reason: meta.BuildFailedReason, Run: r.load},

@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,7 +59,7 @@ func (r *reconciler) mayRefer(obj *kustomizev1.Kustomization, kind string, key t
 
 // depend waits for the dependencies.
 func (r *reconciler) depend(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
-	for _, key := range DependencyKeys(obj) {
+	for i, key := range DependencyKeys(obj) {
 		if err := r.mayRefer(obj, kustomizev1.KustomizationKind, key); err != nil {
 			return err
 		}
@@ -68,10 +69,19 @@ func (r *reconciler) depend(ctx context.Context, obj *kustomizev1.Kustomization,
 			return fmt.Errorf("get dependency '%s': %w", key, err)
 		}
 
-		if err == nil {
-			err = ready(obj, dep, s.artifact.Revision)
-		} else {
+		expr := obj.Spec.DependsOn[i].ReadyExpr
+
+		switch {
+		case err != nil:
 			err = fmt.Errorf("dependency '%s' not found: %w", key, err)
+		case expr != "":
+			err = r.readyBy(ctx, expr, obj, dep, s.artifact.Revision)
+		default:
+			err = ready(obj, dep, s.artifact.Revision)
+		}
+
+		if v, ok := errors.AsType[*engine.Verdict](err); ok {
+			return v // An expression that will never be right.
 		}
 
 		if err != nil {
