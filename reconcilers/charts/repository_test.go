@@ -2,10 +2,13 @@ package charts_test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -105,6 +108,7 @@ func TestChartCredentials(t *testing.T) {
 		"PassOn":      {reason: "Unless that is wanted.", chart: theirs + "/podinfo-6.3.5.tgz", pass: true, want: []string{"jane"}},
 		"Query":       {reason: "The query of the repository goes along.", chart: "podinfo-6.3.5.tgz", query: "?token=1", want: []string{"jane"}},
 		"SchemeOnly":  {reason: "A URL may leave out the scheme.", chart: "//" + theirs + "/podinfo-6.3.5.tgz", want: []string{""}},
+		"QueryElse":   {reason: "But not to another server.", chart: "//" + theirs + "/podinfo-6.3.5.tgz", query: "?token=1", want: []string{""}},
 		"PassOnMyOwn": {reason: "What is passed on elsewhere is not lost at home.", chart: "podinfo-6.3.5.tgz", pass: true, want: []string{"jane"}},
 	}
 
@@ -152,6 +156,89 @@ func TestChartCredentials(t *testing.T) {
 				if "?"+req.Query != tc.query && req.Query != "" {
 					t.Errorf("%s\nquery %q", tc.reason, req.Query)
 				}
+			}
+
+			for _, req := range other.Requests() {
+				if req.Query != "" {
+					t.Errorf("%s\nquery of another server %q", tc.reason, req.Query)
+				}
+			}
+		})
+	}
+}
+
+// TestChartCertificate holds who gets to see the certificate of a client.
+func TestChartCertificate(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		redirect bool
+		pass     bool
+		want     int64 // certificates that the other server saw
+	}{
+		"Other":    {reason: "Another server sees none."},
+		"Redirect": {reason: "However it came to be asked.", redirect: true},
+		"Pass":     {reason: "Unless that is wanted.", pass: true, want: 1},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var saw atomic.Int64
+			saw.Store(-1)
+
+			other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				saw.Store(int64(len(req.TLS.PeerCertificates)))
+				_, _ = io.WriteString(w, "chart")
+			}))
+			other.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+			other.StartTLS()
+			t.Cleanup(other.Close)
+
+			own := serve(t, helmrepo.Options{TLS: true, ClientAuth: true, Wrap: func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					if strings.HasSuffix(req.URL.Path, ".tgz") {
+						http.Redirect(w, req, other.URL+"/x.tgz", http.StatusFound)
+
+						return
+					}
+
+					h.ServeHTTP(w, req)
+				})
+			}}, "6.3.5")
+
+			cert, key, err := own.ClientCertificate()
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw})
+
+			certificates, err := secrets.ReadTLS(&corev1.Secret{Data: map[string][]byte{
+				"ca.crt": append(ca, own.CA...), "tls.crt": cert, "tls.key": key,
+			}}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if !tc.redirect {
+				own.SetIndex([]byte(strings.ReplaceAll(string(own.Index()), "- podinfo-6.3.5.tgz", "- "+other.URL+"/x.tgz")))
+			}
+
+			r := newRepositories(t)
+			a := charts.RepositoryAccess{URL: own.URL(), TLS: certificates, PassCredentials: tc.pass}
+
+			e, err := latest(t, r, a).Find("podinfo", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			e.Digest = ""
+
+			if got, err := r.FetchChart(t.Context(), a, e, 0); err != nil || string(got) != "chart" {
+				t.Errorf("%s\n%q, %v", tc.reason, got, err)
+			}
+
+			if got := saw.Load(); got != tc.want {
+				t.Errorf("%s\nthe other server saw %d certificates, want %d", tc.reason, got, tc.want)
 			}
 		})
 	}

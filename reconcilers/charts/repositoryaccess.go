@@ -29,7 +29,8 @@ type RepositoryAccess struct {
 	// PassCredentials sends them also to other servers that the index names.
 	PassCredentials bool
 
-	// TLS of the connections to all servers. Nil means that of the machine.
+	// TLS of the connections. Nil means that of the machine. Its authorities count for all servers, its certificate for those
+	// that may see the credentials.
 	TLS *secrets.TLS
 
 	// Proxy to use. Nil means the one of the machine.
@@ -81,7 +82,7 @@ func authError(err error) error {
 }
 
 // ChartURL returns the URL of the package of a version. A relative one is one below the URL of the repository, with the query
-// of that.
+// of that. One that leaves out the scheme may lead to another server, which does not get the query.
 func (a RepositoryAccess) ChartURL(e Entry) (string, error) {
 	if len(e.URLs) == 0 || e.URLs[0] == "" {
 		return "", fmt.Errorf("chart '%s' with version '%s' has no downloadable URLs", e.Name, e.Version)
@@ -102,9 +103,18 @@ func (a RepositoryAccess) ChartURL(e Entry) (string, error) {
 	}
 
 	u := base.ResolveReference(ref)
-	u.RawQuery = base.RawQuery
+	u.RawQuery = ""
+
+	if a.mayKnow(base, u) { // a query may hold a token
+		u.RawQuery = base.RawQuery
+	}
 
 	return u.String(), nil
+}
+
+// mayKnow tells whether the server of a URL may see the credentials for that of the repository.
+func (a RepositoryAccess) mayKnow(base, u *url.URL) bool {
+	return a.PassCredentials || base.Scheme == u.Scheme && strings.EqualFold(base.Host, u.Host)
 }
 
 // indexURL returns the URL of the index.
@@ -172,21 +182,56 @@ func (a RepositoryAccess) request(ctx context.Context, u *url.URL) (*http.Reques
 		return nil, err
 	}
 
-	same := base.Scheme == u.Scheme && strings.EqualFold(base.Host, u.Host)
-	if (same || a.PassCredentials) && a.Username != "" {
+	if a.mayKnow(base, u) && a.Username != "" {
 		req.SetBasicAuth(a.Username, a.Password)
 	}
 
 	return req, nil
 }
 
-func (a RepositoryAccess) route() ingest.Route {
-	id := a.TLS.Fingerprint()
-
-	return ingest.Route{
-		ID: string(id[:]), Proxy: a.Proxy,
-		TLS: func() (*tls.Config, error) { return a.TLS.Config() },
+// transport returns the connections to the server of the repository, and to others.
+func (a RepositoryAccess) transport(all *ingest.Transports) (http.RoundTripper, error) {
+	base, err := a.base()
+	if err != nil {
+		return nil, err
 	}
+
+	home, err := a.connections(all, a.TLS)
+	if err != nil {
+		return nil, err
+	}
+
+	away, err := a.connections(all, a.TLS.Authorities())
+	if err != nil {
+		return nil, err
+	}
+
+	return split{access: a, base: base, home: home, away: away}, nil
+}
+
+func (a RepositoryAccess) connections(all *ingest.Transports, certificates *secrets.TLS) (http.RoundTripper, error) {
+	id := certificates.Fingerprint()
+
+	return all.To(ingest.Route{ //nolint:wrapcheck // the caller says what for
+		ID: string(id[:]), Proxy: a.Proxy,
+		TLS: func() (*tls.Config, error) { return certificates.Config() },
+	})
+}
+
+// split shows a certificate to those servers only that may see the credentials, wherever a request is redirected to.
+type split struct {
+	access     RepositoryAccess
+	base       *url.URL
+	home, away http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s split) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s.access.PassCredentials || ingest.SameOrigin(s.base, req.URL) {
+		return s.home.RoundTrip(req) //nolint:wrapcheck // the client does
+	}
+
+	return s.away.RoundTrip(req) //nolint:wrapcheck // the client does
 }
 
 // fingerprint stands for all that decides what the server lets us see.

@@ -156,7 +156,7 @@ func (r *Repositories) spool(ctx context.Context, resp *http.Response) (*Downloa
 
 // do sends a request with the credentials that it is to have.
 func (r *Repositories) do(a RepositoryAccess, req *http.Request, limit int64) (*http.Response, error) {
-	t, err := r.options.Transports.To(a.route())
+	t, err := a.transport(r.options.Transports)
 	if err != nil {
 		return nil, err
 	}
