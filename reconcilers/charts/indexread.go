@@ -15,7 +15,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"helm.sh/helm/v3/pkg/repo"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
@@ -257,7 +256,7 @@ func unmarshal(raw []byte, into any) error {
 		return json.Unmarshal(raw, into)
 	}
 
-	return yaml.UnmarshalStrict(raw, into)
+	return strictly(raw, maxWholeValues, into)
 }
 
 // brief shortens an error that may quote the file.

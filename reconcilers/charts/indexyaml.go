@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"helm.sh/helm/v3/pkg/repo"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
@@ -87,7 +86,7 @@ func (y *yamlReader) read(r *bufio.Reader) (*repo.IndexFile, error) {
 	}
 
 	head := &repo.IndexFile{}
-	if err := yaml.UnmarshalStrict(y.head.Bytes(), head); err != nil {
+	if err := strictly(y.head.Bytes(), maxPieceValues, head); err != nil {
 		return nil, err //nolint:wrapcheck // it says which line
 	}
 
@@ -295,7 +294,7 @@ func (y *yamlReader) flush() error {
 	}
 
 	var versions repo.ChartVersions
-	if err := yaml.UnmarshalStrict(y.piece.Bytes(), &versions); err != nil {
+	if err := strictly(y.piece.Bytes(), maxPieceValues, &versions); err != nil {
 		return fmt.Errorf("chart %q: the version at line %d: %w", y.chart, y.begin, err)
 	}
 
@@ -305,7 +304,7 @@ func (y *yamlReader) flush() error {
 // flushInline reads a chart that is there as a whole.
 func (y *yamlReader) flushInline() error {
 	var charts map[string]repo.ChartVersions
-	if err := yaml.UnmarshalStrict(y.piece.Bytes(), &charts); err != nil {
+	if err := strictly(y.piece.Bytes(), maxPieceValues, &charts); err != nil {
 		return fmt.Errorf("the chart at line %d: %w", y.begin, err)
 	}
 

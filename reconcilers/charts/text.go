@@ -3,6 +3,8 @@ package charts
 import (
 	"fmt"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
@@ -28,6 +30,26 @@ func (b *budget) text(name string, data []byte) error {
 	}
 
 	return nil
+}
+
+// Bounds of the values in the YAML of an index: in a piece of it, which is one version most of the time, and in one that is read
+// as a whole.
+const (
+	maxPieceValues = 100_000
+	maxWholeValues = 250_000
+)
+
+// strictly reads YAML of an index, in which nothing may be that is not known.
+func strictly(data []byte, most int, into any) error {
+	if countValues(data) > most {
+		return &ingest.LimitError{Max: int64(most), Unit: "values in YAML that can only be read as a whole"}
+	}
+
+	if err := ingest.CheckAliases(data); err != nil {
+		return err //nolint:wrapcheck // it says what is wrong
+	}
+
+	return yaml.UnmarshalStrict(data, into)
 }
 
 // countValues returns about how many values there are in YAML, and never less than half of them. It counts what makes a value out of

@@ -99,6 +99,55 @@ func TestYAML(t *testing.T) {
 	})
 }
 
+// TestIndexYAML holds that no YAML in an index takes memory without measure, wherever in it.
+func TestIndexYAML(t *testing.T) {
+	const head = "apiVersion: v1\n"
+
+	quadratic := "&a " + strings.Repeat("x", 600<<10) + ", " + strings.Repeat("*a,", 300)
+	dense := strings.Repeat("{a},", 200<<10)
+
+	cases := map[string]struct{ reason, index, want string }{
+		"Entry": {reason: "In a version.", index: head + "entries:\n  a:\n  - keywords: [" + quadratic + "]\n", want: ingest.ErrAliasSize.Error()},
+		"Chart": {reason: "In a chart.", index: head + "entries:\n  a: [{keywords: [" + quadratic + "]}]\n", want: ingest.ErrAliasSize.Error()},
+		"Head":  {reason: "Beside the charts.", index: head + "publicKeys: [" + quadratic + "]\n", want: ingest.ErrAliasSize.Error()},
+		"Whole": {reason: "In another layout.", index: "{apiVersion: v1, publicKeys: [" + quadratic + "]}\n", want: ingest.ErrAliasSize.Error()},
+		"Dense": {
+			reason: "Small values are large in memory.", index: head + "entries:\n  a:\n  - keywords: [" + dense + "]\n",
+			want: "the limit of 100000 values in YAML that can only be read as a whole is exceeded",
+		},
+		"DenseWhole": {
+			reason: "In all layouts.", index: "{apiVersion: v1, publicKeys: [" + dense + "]}\n",
+			want: "the limit of 250000 values in YAML that can only be read as a whole is exceeded",
+		},
+		"Few": {
+			reason: "Aliases are good for something.",
+			index:  head + "entries:\n  a:\n  - name: &a a\n    version: 1.0.0\n    keywords: [*a]\n",
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := charts.ReadIndex(t.Context(), strings.NewReader(tc.index), charts.IndexLimits{})
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s\nunexpected error: %v", tc.reason, err)
+			}
+		})
+	}
+}
+
+// TestLargeValues holds that values that nobody could read again are not written.
+func TestLargeValues(t *testing.T) {
+	c, err := charts.Load(t.Context(), bytes.NewReader(packaged(t, "c", plainChart("c", "1.0.0"))), charts.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	err = charts.SetValues(c, map[string]any{"a": strings.Repeat("x", 1000)}, charts.Limits{FileBytes: 1000})
+	if want := `"values.yaml": the limit of 1000 bytes per file is exceeded`; err == nil || err.Error() != want {
+		t.Errorf("unexpected error: %v", err)
+	}
+}
+
 // TestTurns holds that who reads charts waits until there is room for it.
 func TestTurns(t *testing.T) {
 	raw := packaged(t, "c", plainChart("c", "1.0.0"))

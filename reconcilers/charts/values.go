@@ -113,11 +113,15 @@ func mergeMaps(into, from map[string]any) map[string]any {
 	return into
 }
 
-// SetValues makes the values the default ones of a chart.
-func SetValues(c *chart.Chart, values map[string]any) error {
+// SetValues makes the values the default ones of a chart. They have to fit into one of its files.
+func SetValues(c *chart.Chart, values map[string]any, l Limits) error {
 	data, err := yaml.Marshal(values)
 	if err != nil {
 		return fmt.Errorf("write values: %w", err)
+	}
+
+	if most := l.orDefaults().FileBytes; int64(len(data)) > most {
+		return &ingest.LimitError{Names: []string{valuesFile}, Max: most, Unit: "bytes per file"}
 	}
 
 	plain := map[string]any{}

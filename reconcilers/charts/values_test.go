@@ -54,7 +54,7 @@ func TestMergeValuesLikeHelm(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			if err := charts.SetValues(ours, values); err != nil {
+			if err := charts.SetValues(ours, values, charts.Limits{}); err != nil {
 				t.Fatal(err)
 			}
 
@@ -137,7 +137,7 @@ func TestMergeValues(t *testing.T) {
 
 			got := want{used: used}
 			if values != nil {
-				if err := charts.SetValues(c, values); err != nil {
+				if err := charts.SetValues(c, values, charts.Limits{}); err != nil {
 					t.Fatal(err)
 				}
 

@@ -117,7 +117,7 @@ func (r *reconciler) merge(ctx context.Context, obj *sourcev1.HelmChart, c *char
 
 	values, used, err := charts.MergeValues(ctx, files, spec.ValuesFiles, spec.IgnoreMissingValuesFiles, r.Limits)
 	if err == nil && values != nil {
-		err = charts.SetValues(c, values)
+		err = charts.SetValues(c, values, r.Limits)
 	}
 
 	if err != nil {
