@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
+	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/health"
 )
@@ -33,6 +34,8 @@ type Options struct {
 	Inventory []access.Ref
 	// Full checks every object against the API server, whatever is remembered and seen. It is meant to be rare.
 	Full bool
+	// Ignore are fields whose drift is ignored: they are as desired when an object is created, and left alone from then on.
+	Ignore []meta.IgnoreRule
 	// Force deletes and creates objects anew whose change is refused because a field is immutable.
 	Force bool
 	// Labels and Annotations are set on every object, over those that it has.

@@ -23,8 +23,9 @@ type desired struct {
 	labels      map[string]string
 	annotations map[string]string
 	object      map[string]any
-	body        []byte // the object, encoded once
-	digest      uint64 // of the body
+	ignores     []pointers // fields that drift is ignored of
+	body        []byte     // the object, encoded once
+	digest      uint64     // of the body and what is ignored
 }
 
 // prepare expands lists and normalises the objects, adds labels and annotations, and encodes them, in the order of
@@ -59,10 +60,15 @@ func prepare(ctx context.Context, owner Owner, set []*unstructured.Unstructured,
 }
 
 func collect(owner Owner, set []*unstructured.Unstructured, o Options) ([]desired, error) {
+	rules, err := readIgnores(o.Ignore)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]desired, 0, len(set))
 	for _, u := range set {
 		err := expand(u.Object, func(obj map[string]any) error {
 			d, err := newDesired(owner, obj, o)
+			d.ignores = ignored(rules, &d)
 			out = append(out, d)
 			return err
 		})
@@ -167,6 +173,12 @@ func (d *desired) encode() error {
 		return fmt.Errorf("encode %s: %w", d.ID, err)
 	}
 	d.body, d.digest = body, xxhash.Sum64(body)
+	if len(d.ignores) > 0 {
+		hash := xxhash.New()
+		_, _ = hash.Write(body)
+		_, _ = fmt.Fprintf(hash, "%q", d.ignores)
+		d.digest = hash.Sum64()
+	}
 	return nil
 }
 

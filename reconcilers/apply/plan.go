@@ -35,6 +35,13 @@ type task struct {
 	// after is the object of the set without which this one cannot be tried.
 	after []access.ID
 
+	// screened says that the live object was read for the sake of the ignored fields, base what it was then, payload what
+	// is applied instead of the body, and tolerated whose fields are not taken over because they are ignored.
+	screened  bool
+	base      *health.Live
+	payload   []byte
+	tolerated []health.Manager
+
 	tried    *health.Live // answer of the dry run
 	recreate bool
 	action   Action

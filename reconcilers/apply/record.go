@@ -38,6 +38,7 @@ type record struct {
 	generation      int64
 	mark            mark
 	merge           bool // the fields of other managers are left alone
+	tolerated       []health.Manager
 	vanishes        bool // goes away by itself
 	hidden          bool // exists without our labels, so that the hub does not see it
 	writing         bool // a request is under way, so what is seen meanwhile may be ours
@@ -123,20 +124,25 @@ func (r *record) drift(owner Owner, t takeovers, l *health.Live) (reason, manage
 	if m, ok := own(l, owner.Manager); !ok || m != r.mark {
 		return changed, latest(owner, l)
 	}
-	if name := t.foreign(owner, l); name != "" && !r.merge {
+	if name := t.foreign(owner, l, r.tolerated); name != "" && !r.merge {
 		return claimed, name
 	}
 	return "", ""
 }
 
-// foreign returns a manager of the object whose fields are taken over.
-func (t takeovers) foreign(owner Owner, l *health.Live) string {
+// foreign returns a manager of the object whose fields are taken over, but for those that are tolerated.
+func (t takeovers) foreign(owner Owner, l *health.Live, tolerated []health.Manager) string {
 	for _, m := range l.Managers {
-		if t.match(m.Name, m.Applied, owner.Manager) {
+		if t.match(m.Name, m.Applied, owner.Manager) && !tolerates(tolerated, m) {
 			return m.Name
 		}
 	}
 	return ""
+}
+
+func tolerates(tolerated []health.Manager, m health.Manager) bool {
+	m.Time = 0
+	return slices.Contains(tolerated, m)
 }
 
 // latest returns the manager other than us that wrote last.

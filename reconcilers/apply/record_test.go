@@ -117,7 +117,7 @@ func TestRewrite(t *testing.T) {
 		entry("before-first-apply", "Apply", "", `{"f:data":{"f:d":{}}}`),
 		entry("kustomize-controller", "Update", "", `{"f:data":{"f:e":{}}}`),
 		entry("hpa", "Update", "", `{"f:data":{"f:f":{}}}`),
-	}, o.Manager)
+	}, o.Manager, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestRewrite(t *testing.T) {
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("managed fields (-want +got):\n%s", diff)
 	}
-	if _, err := o.takeovers(nil).rewrite([]metav1.ManagedFieldsEntry{entry("kubectl", "Update", "", `{`)}, o.Manager); err == nil {
+	if _, err := o.takeovers(nil).rewrite([]metav1.ManagedFieldsEntry{entry("kubectl", "Update", "", `{`)}, o.Manager, nil); err == nil {
 		t.Error("broken fields were rewritten")
 	}
 }

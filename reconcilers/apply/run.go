@@ -131,7 +131,13 @@ func (r *run) tryRound(ctx context.Context, which func(*task) bool) Errors {
 
 // try dry-runs one object, and concludes it if there is nothing to write.
 func (r *run) try(ctx context.Context, k *task) *Error {
+	if err := r.screen(ctx, k); err != nil {
+		return &Error{ID: k.ID, Step: DryRun, Err: err}
+	}
 	m, err := r.send(ctx, k, true)
+	if err == nil && m.ResourceVersion != "" && len(k.ignores) > 0 && !k.screened {
+		return r.tryAgain(ctx, k, m) // nobody knew that it is there
+	}
 	switch {
 	case err == nil:
 	case r.mayRecreate(k, err):
@@ -155,6 +161,17 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 		k.conclude(Unchanged)
 	}
 	return nil
+}
+
+// tryAgain tries an object once more that turned out to exist.
+func (r *run) tryAgain(ctx context.Context, k *task, m *metav1.ObjectMeta) *Error {
+	live := health.Of(m)
+	k.tried = &live
+	if err := r.screen(ctx, k); err != nil {
+		return &Error{ID: k.ID, Step: DryRun, Err: err}
+	}
+	k.screened = true // even if it has gone meanwhile
+	return r.try(ctx, k)
 }
 
 // same tells whether the dry run left the object as it is. The answer does not hold the object, but its resource version
@@ -190,7 +207,7 @@ func (r *run) mayRecreate(k *task, err error) bool {
 func (r *run) send(ctx context.Context, k *task, dry bool) (*metav1.ObjectMeta, error) {
 	o := access.ApplyOptions{Manager: r.owner.Manager, Force: true, DryRun: dry, Strict: r.options.Strict}
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		m, err := r.client.Apply(ctx, k.Ref, k.body, o)
+		m, err := r.client.Apply(ctx, k.Ref, k.content(), o)
 		if err == nil {
 			return &m.ObjectMeta, nil
 		}
@@ -201,6 +218,14 @@ func (r *run) send(ctx context.Context, k *task, dry bool) (*metav1.ObjectMeta, 
 			return nil, err
 		}
 	}
+}
+
+// content is what is sent.
+func (k *task) content() []byte {
+	if k.payload != nil {
+		return k.payload
+	}
+	return k.body
 }
 
 // comes tells whether what was refused may soon be possible: a definition has just been established, or a role written,

@@ -70,7 +70,7 @@ func newBenchOn(t testing.TB, config *rest.Config) *bench {
 	}
 	b.admin = uncounted.Own()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	b.namespace = fmt.Sprintf("%s-%d", name[:min(40, len(name))], benches.Add(1))
+	b.namespace = fmt.Sprintf("%s-%d", strings.Trim(name[:min(40, len(name))], "-"), benches.Add(1))
 	b.create(fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %q}}`, b.namespace))
 	b.owner = apply.Owner{
 		ID:      access.ID{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: b.namespace, Name: "app"},

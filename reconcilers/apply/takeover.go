@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,7 +54,7 @@ func (r *run) burdened(k *task, live *health.Live) bool {
 		return false
 	}
 	labels, annotations := r.dropped(k)
-	return r.ledger.takeovers.foreign(r.owner, live) != "" ||
+	return r.ledger.takeovers.foreign(r.owner, live, k.tolerated) != "" ||
 		len(within(labels, live.Labels)) > 0 || len(within(annotations, live.Annotations)) > 0
 }
 
@@ -68,7 +67,7 @@ type operation struct {
 
 // relief returns the patch that rewrites the managed fields and removes keys. It holds only for the version read.
 func (r *run) relief(k *task, m *metav1.ObjectMeta) ([]byte, error) {
-	managers, err := r.ledger.takeovers.rewrite(m.ManagedFields, r.owner.Manager)
+	managers, err := r.ledger.takeovers.rewrite(m.ManagedFields, r.owner.Manager, k.tolerated)
 	if err != nil {
 		return nil, err
 	}
@@ -87,20 +86,20 @@ func (r *run) relief(k *task, m *metav1.ObjectMeta) ([]byte, error) {
 }
 
 // rewrite moves the fields of the managers that are taken over to our own applied entry.
-func (t takeovers) rewrite(entries []metav1.ManagedFieldsEntry, manager string) ([]metav1.ManagedFieldsEntry, error) {
+func (t takeovers) rewrite(entries []metav1.ManagedFieldsEntry, manager string, tolerated []health.Manager) ([]metav1.ManagedFieldsEntry, error) {
 	var out []metav1.ManagedFieldsEntry
 	ours := metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1"}
 	fields := &fieldpath.Set{}
-	for _, e := range entries {
+	for i, e := range entries {
 		applied := e.Operation == metav1.ManagedFieldsOperationApply
 		mine := applied && e.Manager == manager
-		if e.Subresource != "" || (!mine && !t.match(e.Manager, applied, manager)) {
+		if e.Subresource != "" || (!mine && (!t.match(e.Manager, applied, manager) || tolerates(tolerated, managerOf(&entries[i])))) {
 			out = append(out, e)
 			continue
 		}
-		s := &fieldpath.Set{}
-		if err := s.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
-			return nil, fmt.Errorf("read the fields of manager %q: %w", e.Manager, err)
+		s, err := fieldsOf(&entries[i])
+		if err != nil {
+			return nil, err
 		}
 		fields = fields.Union(s)
 		if mine || ours.APIVersion == "" {

@@ -32,6 +32,9 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 		if err := r.removeFirst(ctx, k); err != nil {
 			return nil, err
 		}
+		k.payload, k.tolerated, k.base = nil, nil, nil
+	} else if err := r.screen(ctx, k); err != nil {
+		return nil, err
 	}
 	m, err := r.send(ctx, k, false)
 	if err != nil && r.mayRecreate(k, err) {
@@ -58,8 +61,11 @@ func (r *run) step(k *task, err error) Step {
 // outcome tells what an apply did. One that changes nothing is not stored.
 func outcome(k *task, live *metav1.ObjectMeta) Action {
 	before := &k.live
-	if k.tried != nil {
+	switch {
+	case k.tried != nil:
 		before = k.tried
+	case k.base != nil:
+		before = k.base
 	}
 	switch {
 	case k.recreate, before.ResourceVersion == "", k.known && k.live.UID != live.UID:

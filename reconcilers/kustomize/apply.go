@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,7 +29,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	progress(ctx, obj, s, "Detecting drift")
 
 	owner := ownerOf(obj)
-	digest := fmt.Sprintf("%s force=%t", s.set.Digest, obj.Spec.Force)
+	digest := applyDigest(obj, s)
 
 	result, err := r.Applier.Apply(ctx, s.client, owner, s.set.Objects, r.applyOptions(obj, s, digest))
 	s.applied = result.Changes
@@ -97,12 +98,28 @@ func (r *reconciler) pause(ctx context.Context, obj *kustomizev1.Kustomization, 
 	return engine.Await(w.After, progress(ctx, obj, s, "Detecting drift"))
 }
 
+// applyDigest stands for everything that what is applied, and how, depends on.
+func applyDigest(obj *kustomizev1.Kustomization, s *scope) string {
+	digest := fmt.Sprintf("%s force=%t", s.set.Digest, obj.Spec.Force)
+	if len(obj.Spec.Ignore) == 0 {
+		return digest
+	}
+
+	rules, err := json.Marshal(obj.Spec.Ignore)
+	if err != nil {
+		return "" // nothing is the same as this
+	}
+
+	return digest + " ignore=" + string(rules)
+}
+
 func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, digest string) apply.Options {
 	return apply.Options{
 		Digest:          digest,
 		Inventory:       s.previous,
 		Full:            s.decision.full,
 		Force:           obj.Spec.Force,
+		Ignore:          obj.Spec.Ignore,
 		Stages:          r.Stages,
 		Takeovers:       r.Takeovers,
 		DropLabels:      []string{"fluxcd.io/sync-gc-mark"},

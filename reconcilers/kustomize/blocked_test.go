@@ -112,11 +112,10 @@ func TestBlocked(t *testing.T) {
 			reason: "Fields that are not acted on stall the object before anything is read.",
 			change: func(k *kustomizev1.Kustomization) {
 				k.Spec.Decryption = &kustomizev1.Decryption{Provider: "sops"}
-				k.Spec.Ignore = []meta.IgnoreRule{{Paths: []string{""}}}
 			},
 			want: want{
-				reason: "FeatureGateDisabled", message: "not supported by this version: spec.decryption, spec.ignore", stalled: true,
-				event: "Warning FeatureGateDisabled not supported by this version: spec.decryption, spec.ignore",
+				reason: "FeatureGateDisabled", message: "not supported by this version: spec.decryption", stalled: true,
+				event: "Warning FeatureGateDisabled not supported by this version: spec.decryption",
 			},
 		},
 		"SourceMissing": {

@@ -34,9 +34,5 @@ func unsupported(spec *kustomizev1.KustomizationSpec) []string {
 		fields = append(fields, "spec.kubeConfig")
 	}
 
-	if len(spec.Ignore) > 0 {
-		fields = append(fields, "spec.ignore")
-	}
-
 	return fields
 }

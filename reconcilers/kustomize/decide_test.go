@@ -245,10 +245,9 @@ func TestRemovalOf(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	spec := &kustomizev1.KustomizationSpec{
 		Decryption: &kustomizev1.Decryption{}, KubeConfig: &meta.KubeConfigReference{},
-		Ignore: []meta.IgnoreRule{{}},
 	}
 
-	want := "spec.decryption spec.kubeConfig spec.ignore"
+	want := "spec.decryption spec.kubeConfig"
 	if got := strings.Join(unsupported(spec), " "); got != want {
 		t.Errorf("unsupported(): %s, want %s", got, want)
 	}
