@@ -197,7 +197,7 @@ func readTag(raw []byte) (tagHead, error) {
 func summary(message string) string {
 	const most = 50
 
-	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(strings.ToValidUTF8(message, "\uFFFD")), "\n")
 	if runes := []rune(line); len(runes) > most {
 		return string(runes[:most]) + "..."
 	}

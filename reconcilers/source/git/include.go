@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -105,7 +106,11 @@ func (r *reconciler) include(ctx context.Context, obj *sourcev1.GitRepository, s
 
 // included returns an object that is included, if it has an artifact of its own.
 func (r *reconciler) included(ctx context.Context, obj *sourcev1.GitRepository, name string) (*sourcev1.GitRepository, error) {
-	unavailable := func(reason string, err error) error { return engine.Wait(reason, r.RequeueDependency, err) }
+	unavailable := func(reason string, err error) error {
+		engine.Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, err.Error())
+
+		return engine.Wait(reason, r.RequeueDependency, err)
+	}
 
 	other, err := r.Repositories.GitRepository(ctx, types.NamespacedName{Namespace: obj.Namespace, Name: name})
 

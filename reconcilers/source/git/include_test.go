@@ -145,6 +145,9 @@ func TestInclude(t *testing.T) {
 				expect(t, got.Object, tc.typ, tc.err)
 				expect(t, got.Object, meta.ReadyCondition, strings.Replace(tc.err, "True", "False", 1))
 
+				_, message, _ := strings.Cut(tc.err, ": ")
+				expect(t, got.Object, meta.ReconcilingCondition, "True ProgressingWithRetry: "+message)
+
 				if waits := tc.typ == meta.IncludeUnavailableCondition; waits && got.Result.RequeueAfter != 30*time.Second || got.Object.Status.Artifact != nil {
 					t.Errorf("%s\nresult %+v, artifact %+v", tc.reason, got.Result, got.Object.Status.Artifact)
 				}

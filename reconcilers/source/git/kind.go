@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/artifact"
@@ -68,8 +66,7 @@ type scope struct {
 
 	target target         // set by resolve, or by look if there are several
 	facts  facts          // of the commit; set by look or fetch
-	digest digest.Digest  // of an archive that was made before, if there is one; set by fetch
-	stored *meta.Artifact // set by archive
+	stored *meta.Artifact // set by archive, or by fetch if there is an archive that was made before
 }
 
 // reconciler holds what the steps share beyond one run.

@@ -79,6 +79,16 @@ type clone struct {
 	facts  facts
 }
 
+// weight is about what a clone takes, in bytes: the raw objects, and the message of the commit once more.
+func (c *clone) weight() int64 {
+	weight := c.pack.Weight() + int64(len(c.commit.Message))
+	for _, raw := range c.facts.raw {
+		weight += int64(len(raw))
+	}
+
+	return weight
+}
+
 // maxListings bounds the listings that are kept for a moment, in bytes.
 const maxListings = 32 << 20
 
@@ -109,7 +119,7 @@ func NewRemotes(o RemotesOptions) *Remotes {
 		},
 		clones: flight.Group[cloneKey, *clone]{
 			Age: o.IdleAge, Room: o.IdleBytes, Now: o.Now,
-			Weigh: func(c *clone) int64 { return c.pack.Weight() },
+			Weigh: (*clone).weight,
 			Drop:  func(c *clone) { c.pack.Close() },
 		},
 		looks: flight.Group[cloneKey, facts]{Now: o.Now},

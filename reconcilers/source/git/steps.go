@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/source"
@@ -129,14 +132,14 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *
 	want := recipeOf(obj, s)
 
 	if f, ok := r.Remotes.facts.Get(s.target.key(s.remote)); ok {
-		if d, ok := r.archives.known(f, want); ok {
-			s.facts, s.digest, s.target.commit = f, d, f.hash
+		s.facts, s.target.commit = f, f.hash
 
-			return r.found(ctx, obj, s, s.target)
+		if err := r.found(ctx, obj, s, s.target); err != nil || r.linked(obj, s, want) {
+			return err
 		}
 	}
 
-	err := r.bounded(ctx, obj, func(ctx context.Context) error { return r.clone(ctx, s, want) })
+	err := r.bounded(ctx, obj, func(ctx context.Context) error { return r.clone(ctx, obj, s, want) })
 	if err != nil {
 		return failed(fmt.Errorf("unable to clone '%s': %w", s.remote.shown, err))
 	}
@@ -144,8 +147,30 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *
 	return r.found(ctx, obj, s, s.target)
 }
 
+// linked makes the artifact of an archive that was made before, if it is in the store.
+func (r *reconciler) linked(obj *sourcev1.GitRepository, s *scope, want recipe) bool {
+	d, ok := r.archives.known(s.facts, want)
+	if !ok {
+		return false
+	}
+
+	a, err := r.Store.Link(r.at(obj, s.target), s.target.revision(), d)
+	if err != nil {
+		return false // it is made anew, and fails then if it has to
+	}
+
+	s.stored = a
+
+	return true
+}
+
+// at is where the artifact of a target lies.
+func (r *reconciler) at(obj *sourcev1.GitRepository, t target) artifact.Location {
+	return r.storage.At(obj, t.commit.String()+".tar.gz")
+}
+
 // clone fetches a commit, and its submodules if they are wanted. They stay until the run ends.
-func (r *reconciler) clone(ctx context.Context, s *scope, want recipe) error {
+func (r *reconciler) clone(ctx context.Context, obj *sourcev1.GitRepository, s *scope, want recipe) error {
 	c, release, err := s.remote.clone(ctx, s.listing, s.target)
 	if err != nil {
 		return err
@@ -153,9 +178,8 @@ func (r *reconciler) clone(ctx context.Context, s *scope, want recipe) error {
 
 	s.closers = append(s.closers, release)
 	s.facts, s.target.commit = c.facts, c.facts.hash
-	s.digest, _ = r.archives.known(c.facts, want)
 
-	if !want.submodules || s.digest != "" {
+	if !want.submodules || r.linked(obj, s, want) {
 		return nil
 	}
 
@@ -171,23 +195,19 @@ func (r *reconciler) clone(ctx context.Context, s *scope, want recipe) error {
 
 // archive stores the files of the commit.
 func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s *scope) error {
-	at := r.storage.At(obj, s.target.commit.String()+".tar.gz")
-	revision := s.target.revision()
-
-	if s.digest != "" {
-		if stored, err := r.Store.Link(at, revision, s.digest); err == nil {
-			s.stored = stored
-
-			return nil
-		}
+	want := recipeOf(obj, s)
+	if s.stored != nil || r.linked(obj, s, want) {
+		return nil
 	}
 
-	// What is fetched is here: this takes a processor, and no patience with a server.
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error {
-		d, release, err := r.archives.add(ctx, s.remote, s.facts, recipeOf(obj, s),
+	var made digest.Digest
+
+	// What is fetched is here, but how long it takes to unpack is up to who packed it, and submodules are looked up once more.
+	err := r.bounded(ctx, obj, func(ctx context.Context) error {
+		d, release, err := r.archives.add(ctx, s.remote, s.facts, want,
 			func(ctx context.Context) (*clone, func(), error) { return s.remote.clone(ctx, s.listing, s.target) })
 		if err == nil {
-			s.digest, s.closers = d, append(s.closers, release)
+			made, s.closers = d, append(s.closers, release)
 		}
 
 		return err
@@ -207,7 +227,7 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 		return fmt.Errorf("failed to archive commit: %w", err)
 	}
 
-	if s.stored, err = r.Store.Link(at, revision, s.digest); err != nil {
+	if s.stored, err = r.Store.Link(r.at(obj, s.target), s.target.revision(), made); err != nil {
 		return fmt.Errorf("failed to store artifact: %w", err)
 	}
 
