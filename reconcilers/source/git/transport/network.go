@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
@@ -35,6 +36,9 @@ type Options struct {
 	// types of the keys that are known.
 	SSHKeyExchanges, SSHHostKeys []string
 
+	// Silence is for how long a server may send nothing over SSH. Zero means two minutes.
+	Silence time.Duration
+
 	// Dir is where files lie for a moment. Empty means the directory for temporary files.
 	Dir string
 }
@@ -55,6 +59,7 @@ const (
 // NewNetwork returns a network.
 func NewNetwork(o Options) *Network {
 	o.Dir = cmp.Or(o.Dir, os.TempDir())
+	o.Silence = cmp.Or(o.Silence, 2*time.Minute)
 
 	return &Network{options: o, keys: flight.Memo[flight.Fingerprint, sshKeys]{Size: maxKeys}}
 }
@@ -97,7 +102,10 @@ func (n *Network) openSSH(u *url.URL, c Credentials, proxy *url.URL) (Transport,
 
 	dial := dialerThrough(proxy, ingest.NewDialer(allow))
 
-	return newSSH(dial, sshAlgorithms{keyExchanges: n.options.SSHKeyExchanges, hostKeys: n.options.SSHHostKeys}, u, c.user, keys), nil
+	t := newSSH(dial, sshAlgorithms{keyExchanges: n.options.SSHKeyExchanges, hostKeys: n.options.SSHHostKeys}, u, c.user, keys)
+	t.silence = n.options.Silence
+
+	return t, nil
 }
 
 // sshKeys returns the credentials ready for use. They are prepared once.

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"golang.org/x/crypto/ssh"
@@ -21,6 +23,7 @@ type sshTransport struct {
 	config  ssh.ClientConfig
 	address string // host:port
 	path    string
+	silence time.Duration
 }
 
 // sshAlgorithms are those that are offered; nil means the defaults.
@@ -59,6 +62,7 @@ func (t *sshTransport) open(ctx context.Context) (*sshSession, error) {
 		return nil, err //nolint:wrapcheck // names the address
 	}
 
+	conn = &patient{Conn: conn, silence: t.silence}
 	s := &sshSession{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 
 	if err := s.start(t); err != nil {
@@ -192,6 +196,28 @@ func (s *sshSession) request(request []byte) error {
 	}
 
 	return nil
+}
+
+// patient is a connection on which a server may not keep silent for ever: a request may be made for many who wait in turns, and
+// would else hang for as long as any of them does.
+type patient struct {
+	net.Conn
+
+	silence time.Duration
+}
+
+// Read implements io.Reader.
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.silence)); err != nil { // that of the machine is what deadlines go by
+		return 0, err //nolint:wrapcheck // it is one of the connection
+	}
+
+	n, err := p.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("nothing came for %s", p.silence)
+	}
+
+	return n, err //nolint:wrapcheck // it is one of the connection
 }
 
 // quote writes an argument for a shell, the way Git does.
