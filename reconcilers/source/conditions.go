@@ -78,7 +78,7 @@ func Stored(obj Object, a *meta.Artifact, reason, message string) {
 const maxTimeout = time.Hour
 
 // Bounded runs a part of the work that has to come to an end in time, which is an hour at most. An error after that says that it
-// took too long.
+// took too long. Others are in words that are the same each time that the same goes wrong.
 func Bounded(ctx context.Context, timeout time.Duration, run func(context.Context) error) error {
 	timeout = min(timeout, maxTimeout)
 	late := fmt.Errorf("timed out after %s", timeout)
@@ -91,5 +91,5 @@ func Bounded(ctx context.Context, timeout time.Duration, run func(context.Contex
 		return late
 	}
 
-	return err
+	return steady(err)
 }
