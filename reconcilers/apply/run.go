@@ -140,7 +140,7 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 	}
 	switch {
 	case err == nil:
-	case r.mayRecreate(k, err):
+	case r.mayRecreate(ctx, k, err):
 		k.recreate, k.try = true, false
 		return nil
 	case apierrors.IsForbidden(err) && r.granting && r.order.stage(k.ID) > foundations:
@@ -198,9 +198,19 @@ func (r *run) same(k *task, answer *health.Live) bool {
 	return k.knowledge == health.Blind && rec != nil && rec.uid == answer.UID && rec.mark == after && rec.generation == answer.Generation
 }
 
-func (r *run) mayRecreate(k *task, err error) bool {
-	forced := r.options.Force || k.marks.force || (k.known && r.owner.liveMarks(&k.live).force)
-	return forced && !k.recreate && immutable(err)
+// mayRecreate tells whether an object may be deleted and created anew because of the refusal. A marker on an object that the
+// hub does not see is looked for.
+func (r *run) mayRecreate(ctx context.Context, k *task, err error) bool {
+	switch {
+	case k.recreate || !immutable(err):
+		return false
+	case r.options.Force || k.marks.force:
+		return true
+	case k.known:
+		return r.owner.liveMarks(&k.live).force
+	}
+	m, err := r.client.GetMeta(ctx, k.Ref)
+	return err == nil && r.owner.marks(m.Labels, m.Annotations).force
 }
 
 // send applies one object and returns the metadata of what became of it.

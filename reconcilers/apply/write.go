@@ -37,7 +37,7 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 		return nil, err
 	}
 	m, err := r.send(ctx, k, false)
-	if err != nil && r.mayRecreate(k, err) {
+	if err != nil && r.mayRecreate(ctx, k, err) {
 		k.recreate = true
 		return r.put(ctx, k)
 	}
