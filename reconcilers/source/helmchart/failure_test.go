@@ -430,6 +430,28 @@ func TestStallThenReady(t *testing.T) {
 	expect(t, got.Object, meta.BuildFailedCondition, "")
 }
 
+// TestCorruptIndex holds that an index that is not what it was is not used, and its owner gets to know.
+func TestCorruptIndex(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, helmrepo.Options{}, helmrepo.Chart("podinfo", "6.3.5"))
+	repo := w.repository(t, "charts", s.URL())
+	obj := object("podinfo", "podinfo", sourcev1.HelmRepositoryKind, "charts")
+	b := w.bench(t, obj)
+
+	file := filepath.Join(w.root, repo.Status.Artifact.Path)
+
+	raw, err := os.ReadFile(file)
+	check(t, err)
+	check(t, os.WriteFile(file, bytes.ReplaceAll(raw, []byte("podinfo-6.3.5.tgz"), []byte("podinfo-6.6.6.tgz")), 0o600))
+
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "False ChartPullError: chart pull error: failed to load index: digest mismatch")
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "False NoSourceArtifact: ")
+
+	w.clock.Advance(time.Minute)
+	w.refresh(t, repo)
+	expect(t, b.run(t, obj).Object, meta.ReadyCondition, "True ChartPullSucceeded: ")
+}
+
 // TestRecover holds that the end of a failure is told, and costs no download.
 func TestRecover(t *testing.T) {
 	w := newWorld(t)

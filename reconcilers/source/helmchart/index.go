@@ -52,7 +52,12 @@ func (r *reconciler) openIndex(ctx context.Context, obj *sourcev1.HelmChart, rep
 
 // stored returns an index that is stored.
 func (r *reconciler) stored(ctx context.Context, index digest.Digest) (*charts.Index, func(), error) {
-	return r.Repositories.Index(ctx, index, func() (io.ReadCloser, error) { return r.Store.Open(index) }) //nolint:wrapcheck // the caller says what for
+	x, release, err := r.Repositories.Index(ctx, index, func() (io.ReadCloser, error) { return r.Store.Open(index) })
+	if err != nil && ctx.Err() == nil {
+		r.Store.Doubt(index) // it was read once before it was stored: if it is another one now, its owner has to know
+	}
+
+	return x, release, err //nolint:wrapcheck // the caller says what for
 }
 
 // lookup returns a version of a chart in an index that is stored.
