@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -104,7 +103,7 @@ func codeOf(body []byte) string {
 
 // failedRequest says which request did not come to an answer.
 func failedRequest(req *http.Request, err error) error {
-	return fmt.Errorf("%s %s: %w", req.Method, shown(req.URL), steady(ingest.RedactError(err)))
+	return fmt.Errorf("%s %s: %w", req.Method, shown(req.URL), ingest.RedactError(err))
 }
 
 // maxShown bounds a URL in an error, in bytes: a redirect may lead to one of any length.
@@ -118,41 +117,6 @@ func shown(u *url.URL) string {
 	}
 
 	return s
-}
-
-// steady leaves our own address out of an error: its port is another one each time, and the same failure would always be news.
-func steady(err error) error {
-	e, ok := errors.AsType[*net.OpError](err)
-	if !ok || e.Source == nil {
-		return err
-	}
-
-	same := *e
-	same.Source = nil
-
-	return &steadyError{text: strings.ReplaceAll(err.Error(), e.Error(), same.Error()), err: err}
-}
-
-// steadyError is an error in other words.
-type steadyError struct {
-	text string
-	err  error
-}
-
-// Error implements error.
-func (e *steadyError) Error() string { return e.text }
-
-// Unwrap returns the error as it was.
-func (e *steadyError) Unwrap() error { return e.err }
-
-// steadyBody is a body with steady errors.
-type steadyBody struct{ io.ReadCloser }
-
-// Read implements io.Reader.
-func (b steadyBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-
-	return n, steady(err)
 }
 
 // discard reads the rest of a body, if it is short, so that its connection can be used again, and closes it.

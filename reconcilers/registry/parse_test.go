@@ -1,10 +1,6 @@
 package registry
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -265,49 +261,5 @@ func TestIsTag(t *testing.T) {
 		if got := isTag(tag); got != want {
 			t.Errorf("isTag(%q) = %t", tag, got)
 		}
-	}
-}
-
-// failing is a body that fails.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 1, f.err }
-func (failing) Close() error               { return nil }
-
-func TestSteadyBody(t *testing.T) {
-	here, there := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 40_000}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 443}
-	refused := errors.New("refused")
-
-	cases := map[string]struct {
-		reason string
-		err    error
-		want   string
-	}{
-		"Both": {
-			reason: "Our own address goes.", want: "read tcp 10.0.0.2:443: refused",
-			err: &net.OpError{Op: "read", Net: "tcp", Source: here, Addr: there, Err: refused},
-		},
-		"Wrapped": {
-			reason: "Also from inside.", want: "broken: read tcp 10.0.0.2:443: refused",
-			err: fmt.Errorf("broken: %w", &net.OpError{Op: "read", Net: "tcp", Source: here, Addr: there, Err: refused}),
-		},
-		"Dial": {
-			reason: "There is none yet.", want: "dial tcp 10.0.0.2:443: refused",
-			err: &net.OpError{Op: "dial", Net: "tcp", Addr: there, Err: refused},
-		},
-		"Other": {reason: "It is something else.", want: "refused", err: refused},
-	}
-
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			n, err := steadyBody{failing{tc.err}}.Read(nil)
-			if n != 1 || err.Error() != tc.want || !errors.Is(err, refused) {
-				t.Errorf("%s\n%d, %v", tc.reason, n, err)
-			}
-		})
-	}
-
-	if _, err := (steadyBody{failing{io.EOF}}).Read(nil); err != io.EOF { //nolint:errorlint // readers compare it
-		t.Errorf("the end: %v", err)
 	}
 }

@@ -114,8 +114,6 @@ func (r *Repository) get(ctx context.Context, method, u string, maxBytes int64, 
 		return nil, failedRequest(req, err)
 	}
 
-	resp.Body = steadyBody{resp.Body}
-
 	if err := checkStatus(resp, http.StatusOK); err != nil {
 		discard(resp.Body)
 
