@@ -26,9 +26,9 @@ const (
 func ref(kind string, key types.NamespacedName) string { return kind + "/" + key.String() }
 
 // index makes the objects of a kind findable in the cache by what they refer to.
-func index[O client.Object](ctx context.Context, p *Process, obj O, field string, values func(O) []string) error {
-	err := p.GetFieldIndexer().IndexField(ctx, obj, field, func(any client.Object) []string {
-		o, ok := any.(O)
+func index[O client.Object](ctx context.Context, p *Process, of O, field string, values func(O) []string) error {
+	err := p.GetFieldIndexer().IndexField(ctx, of, field, func(obj client.Object) []string {
+		o, ok := obj.(O)
 		if !ok {
 			return nil
 		}

@@ -193,7 +193,7 @@ func (s *standby) prepare(w http.ResponseWriter, r *http.Request) bool {
 		arrived := s.arrived
 		s.mu.Unlock()
 
-		if s.storage.store.Has(strings.TrimPrefix(r.URL.Path, "/")) {
+		if s.here(strings.TrimPrefix(r.URL.Path, "/")) {
 			return true
 		}
 
@@ -203,6 +203,19 @@ func (s *standby) prepare(w http.ResponseWriter, r *http.Request) bool {
 			return true // the store says that it is not there
 		}
 	}
+}
+
+// here tells whether there is something to serve at a path, and nothing else on its way there.
+func (s *standby) here(p string) bool {
+	if !s.storage.store.Has(p) {
+		return false
+	}
+
+	kind, rest, _ := strings.Cut(p, "/")
+	namespace, rest, _ := strings.Cut(rest, "/")
+	name, _, _ := strings.Cut(rest, "/")
+
+	return s.mirror.Here(artifact.Owner{Kind: kind, Namespace: namespace, Name: name})
 }
 
 // leaderOnly asks again when another process answers than the one that holds the lease: behind a Service, any may.

@@ -36,7 +36,12 @@ func TestLeaderOnly(t *testing.T) {
 			}))
 			defer server.Close()
 
-			resp, err := (&http.Client{Transport: leaderOnly{leaderTransport()}}).Get(server.URL)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			resp, err := (&http.Client{Transport: leaderOnly{leaderTransport()}}).Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}

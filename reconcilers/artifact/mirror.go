@@ -164,6 +164,16 @@ func (m *Mirror) Lost(owner Owner) {
 	}
 }
 
+// Here tells whether what an owner has now is here, or whether nothing is known of it.
+func (m *Mirror) Here(owner Owner) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	w, ok := m.wanted[owner.lower()]
+
+	return !ok || w.here
+}
+
 // Pending returns how many artifacts are wanted and not here.
 func (m *Mirror) Pending() int {
 	m.mu.Lock()

@@ -35,9 +35,7 @@ func ReadRules(ctx context.Context, dir string, spec *string) (*RuleBook, error)
 		return nil, err
 	}
 
-	b.Spec(spec)
-
-	return b, nil
+	return b, b.Spec(spec)
 }
 
 // Archive is the content of an artifact with the files of a directory, but those that the rules leave out. Parents come first,

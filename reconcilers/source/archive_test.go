@@ -42,14 +42,12 @@ func tree(t *testing.T, files ...string) string {
 			t.Fatal(err)
 		}
 
-		err := error(nil)
+		write := func() error { return os.WriteFile(full, []byte(content), mode) }
 		if isLink {
-			err = os.Symlink(to, full)
-		} else {
-			err = os.WriteFile(full, []byte(content), mode)
+			write = func() error { return os.Symlink(to, full) }
 		}
 
-		if err != nil {
+		if err := write(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,8 +180,23 @@ func TestArchiveFails(t *testing.T) {
 		t.Errorf("an archive that nobody wants any more: %v", err)
 	}
 
-	big := tree(t, ".sourceignore="+strings.Repeat("#\n", 1<<19), "a/.sourceignore=x")
+	big := tree(t, ".sourceignore=#"+strings.Repeat("#", 1<<20-1), "a/.sourceignore=x")
 	if _, err := source.ReadRules(t.Context(), big, nil); err == nil || !strings.Contains(err.Error(), `"a/.sourceignore": the files of ignore rules have more than 1048576 bytes`) {
-		t.Errorf("too many rules: %v", err)
+		t.Errorf("too large rules: %v", err)
+	}
+
+	many := strings.Repeat("a\n", 10_001)
+	for name, want := range map[string]string{
+		"spec": "spec.ignore: there are more than 10000 ignore rules, or lines of them",
+		"file": `"b/.sourceignore": there are more than 10000 ignore rules, or lines of them`,
+	} {
+		dir, spec := tree(t, "b/.sourceignore="+many), (*string)(nil)
+		if name == "spec" {
+			dir, spec = tree(t, "a=1"), &many
+		}
+
+		if _, err := source.ReadRules(t.Context(), dir, spec); err == nil || err.Error() != want {
+			t.Errorf("too many rules in the %s: %v", name, err)
+		}
 	}
 }

@@ -13,8 +13,12 @@ import (
 // IgnoreFile is the name of the files that hold ignore rules.
 const IgnoreFile = sourceignore.IgnoreFile
 
-// maxIgnoreBytes bounds all ignore rules of an artifact together.
-const maxIgnoreBytes = 1 << 20
+// maxIgnoreBytes bounds all files of ignore rules of an artifact together, and maxRules its rules: each file of the artifact is
+// held against each of them.
+const (
+	maxIgnoreBytes = 1 << 20
+	maxRules       = 10_000
+)
 
 // Rules decide which files are left out of an artifact. The zero value leaves out none.
 type Rules struct {
@@ -53,21 +57,35 @@ func (b *RuleBook) File(name string, r io.Reader) error {
 		domain = strings.Split(dir, "/")
 	}
 
-	b.add(string(text), domain)
+	if err := b.add(string(text), domain); err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
 
 	return nil
 }
 
 // Spec adds the rules of the object, if there are any. Nil means none.
-func (b *RuleBook) Spec(text *string) {
-	if text != nil {
-		b.add(*text, nil)
+func (b *RuleBook) Spec(text *string) error {
+	if text == nil {
+		return nil
 	}
+
+	if err := b.add(*text, nil); err != nil {
+		return fmt.Errorf("spec.ignore: %w", err)
+	}
+
+	return nil
 }
 
-func (b *RuleBook) add(text string, domain []string) {
+func (b *RuleBook) add(text string, domain []string) error {
+	if len(b.patterns)+strings.Count(text, "\n") > maxRules { // reading that many takes its time, too
+		return fmt.Errorf("there are more than %d ignore rules, or lines of them", maxRules)
+	}
+
 	b.patterns = append(b.patterns, sourceignore.ReadPatterns(strings.NewReader(text), domain)...)
 	b.negated = b.negated || strings.HasPrefix(text, "!") || strings.Contains(text, "\n!")
+
+	return nil
 }
 
 // Tree returns the rules for a tree of files: those that were added, and those about Git's own files. Only if none were added,

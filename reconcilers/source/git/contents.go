@@ -121,7 +121,9 @@ func (x *contents) rules(ctx context.Context) (source.Rules, error) {
 		return source.Rules{}, err
 	}
 
-	b.Spec(x.recipe.ignore)
+	if err := b.Spec(x.recipe.ignore); err != nil {
+		return source.Rules{}, err
+	}
 
 	return b.Tree(), nil
 }
