@@ -137,7 +137,7 @@ func locked(c *chart.Chart, want *chart.Dependency) string {
 
 // allows tells whether a range allows a version.
 func allows(constraint, version string) bool {
-	c, err := semver.NewConstraint(cmp.Or(constraint, "*"))
+	c, err := Range(constraint)
 	if err != nil {
 		return false
 	}

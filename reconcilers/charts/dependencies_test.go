@@ -157,7 +157,7 @@ func TestDependencies(t *testing.T) {
 		},
 		"BadRange": {
 			reason: "A range has to be one.",
-			files:  parent("near one " + remote), want: want{err: "dependency 'near': version 'one': "},
+			files:  parent("near one " + remote), want: want{err: "dependency 'near': version \"one\": "},
 		},
 		"Failure": {
 			reason: "The first failure counts, whichever came first.",

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 // Errors of Find.
@@ -127,9 +130,9 @@ func (x *Index) Find(name, constraint string) (Entry, error) {
 		return Entry{}, ErrNoChart
 	}
 
-	allowed, err := semver.NewConstraint(orAny(constraint))
+	allowed, err := Range(constraint)
 	if err != nil {
-		return Entry{}, fmt.Errorf("version %q: %w", constraint, err)
+		return Entry{}, err
 	}
 
 	for i := range c.count {
@@ -145,12 +148,21 @@ func (x *Index) Find(name, constraint string) (Entry, error) {
 	return Entry{}, ErrNoVersion
 }
 
-func orAny(constraint string) string {
-	if constraint == "" {
-		return "*"
+// Range returns the versions that are allowed. An empty range is "*", which allows no pre-releases. It has a bound: many versions
+// may be compared with it.
+func Range(constraint string) (*semver.Constraints, error) {
+	const most = 1024
+
+	if len(constraint) > most {
+		return nil, &ingest.LimitError{Max: most, Unit: "bytes per range of versions"}
 	}
 
-	return constraint
+	allowed, err := semver.NewConstraint(cmp.Or(constraint, "*"))
+	if err != nil {
+		return nil, fmt.Errorf("version %q: %w", constraint, err)
+	}
+
+	return allowed, nil
 }
 
 // highest returns the number of the highest entry that is allowed, the youngest one if there are several.

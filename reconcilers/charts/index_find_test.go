@@ -57,6 +57,7 @@ func TestFind(t *testing.T) {
 		"OnlyPre":    {reason: "There may be pre-releases only.", versions: []string{"1.0.0-a"}, err: charts.ErrNoVersion},
 		"NoChart":    {reason: "A chart may not be there.", chart: "other", err: charts.ErrNoChart},
 		"NoVersions": {reason: "A chart may have no versions.", chart: "empty", err: charts.ErrNoVersion},
+		"LongRange":  {reason: "A range has an end.", constraint: strings.Repeat("9||", 400) + "1", fails: true},
 		"BadRange":   {reason: "A range has to be one.", constraint: "latest", fails: true},
 		"Prefix":     {reason: "A prefix is part of a version.", versions: []string{"v1.0.0", "v1.2.0"}, constraint: "1.x", want: "v1.2.0"},
 		"ExactText": {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/chart"
 
 	"github.com/weir-dev/weir/reconcilers/ingest"
@@ -36,8 +35,8 @@ func (r *resolution) guarded(ctx context.Context, dep Dependency) (c *chart.Char
 
 // find gets one chart.
 func (r *resolution) find(ctx context.Context, dep Dependency) (*chart.Chart, error) {
-	if _, err := semver.NewConstraint(dep.Version); err != nil {
-		return nil, fmt.Errorf("version '%s': %w", dep.Version, err)
+	if _, err := Range(dep.Version); err != nil {
+		return nil, err
 	}
 
 	var (

@@ -30,7 +30,7 @@ func (o *tree) resolveDependencies(ctx context.Context, c *chart.Chart) (n int, 
 		return o.dependency(ctx, repositoryOf(d.Repository, repos), d)
 	}}
 
-	err = source.Bounded(ctx, maxResolve, func(ctx context.Context) (err error) {
+	err = o.lane.Bounded(ctx, o.obj.Namespace, maxResolve, func(ctx context.Context) (err error) {
 		n, err = d.Resolve(ctx, c)
 
 		return err //nolint:wrapcheck // it says which dependency

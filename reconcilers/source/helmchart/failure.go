@@ -13,7 +13,6 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
-	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 // failed ends a run because of an error at a point of the build that the reason names. What only a change of the object or of its
@@ -86,12 +85,12 @@ func (r *reconciler) noArtifact(obj *sourcev1.HelmChart) error {
 }
 
 // bounded runs a part of the work that talks to servers, and has to come to an end. Being too late fails with the reason.
-func bounded[T any](ctx context.Context, timeout time.Duration, reason string,
+func bounded[T any](ctx context.Context, r *reconciler, obj *sourcev1.HelmChart, timeout time.Duration, reason string,
 	run func(context.Context) (T, error),
 ) (result T, err error) {
 	var inner error
 
-	late := source.Bounded(ctx, timeout, func(ctx context.Context) error {
+	late := r.lane.Bounded(ctx, obj.Namespace, timeout, func(ctx context.Context) error {
 		result, inner = run(ctx)
 
 		return inner

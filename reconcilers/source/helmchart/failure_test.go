@@ -137,6 +137,16 @@ func TestFailures(t *testing.T) {
 				message: "invalid chart reference: failed to get chart version for remote reference: version",
 			},
 		},
+		"LongRange": {
+			reason: "And what would take too long to compare.",
+			make: func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) {
+				obj.Spec.Version = strings.Repeat("99.x || ", 1000) + "6.x"
+			},
+			want: outcome{
+				condition: build, reason: "InvalidChartReference", stalled: true,
+				message: "invalid chart reference: failed to get chart version for remote reference: the limit of 1024 bytes per range of versions",
+			},
+		},
 		"NoPackage": {
 			reason: "A package that is not where the index says may come back.",
 			make:   func(_ *testing.T, _ *world, obj *sourcev1.HelmChart) { obj.Spec.Chart = "gone" },
@@ -554,6 +564,49 @@ func TestTimeout(t *testing.T) {
 
 	if c := engine.Condition(got, meta.ReadyCondition); !strings.Contains(c.Message, "timed out after 200ms") {
 		t.Errorf("message %q", c.Message)
+	}
+}
+
+// TestLane holds that servers that do not answer do not hold all workers.
+func TestLane(t *testing.T) {
+	w := newWorld(t)
+	w.deps.Workers, w.deps.Patience = 2, time.Millisecond // room for one
+
+	ended := make(chan struct{})
+	s := serve(t, helmrepo.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if !strings.HasSuffix(req.URL.Path, ".tgz") {
+				next.ServeHTTP(rw, req)
+
+				return
+			}
+
+			select {
+			case <-req.Context().Done():
+			case <-ended:
+			}
+		})
+	}}, helmrepo.Chart("podinfo", "6.3.5"))
+	w.repository(t, "charts", s.URL())
+
+	one := object("one", "podinfo", sourcev1.HelmRepositoryKind, "charts")
+	other := object("other", "podinfo", sourcev1.HelmRepositoryKind, "charts")
+	b, results := w.bench(t, one, other), make(chan *sourcev1.HelmChart, 2)
+
+	for _, obj := range []*sourcev1.HelmChart{one, other} {
+		go func() { results <- b.run(t, obj).Object }()
+	}
+
+	const busy = "gave up after 1ms: the server is slow, and so are others that are waited for"
+
+	if c := engine.Condition(<-results, meta.ReadyCondition); c.Reason != "ChartPullError" || !strings.Contains(c.Message, busy) {
+		t.Errorf("%s: %s", c.Reason, c.Message)
+	}
+
+	close(ended)
+
+	if c := engine.Condition(<-results, meta.ReadyCondition); strings.Contains(c.Message, busy) {
+		t.Errorf("nobody waits: %s", c.Message)
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/registry"
 	"github.com/weir-dev/weir/reconcilers/secrets"
-	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 // ociScheme begins the URLs of registries.
@@ -144,7 +143,7 @@ func imageName(url, chart string) (string, error) {
 func (o *image) find(ctx context.Context) (f found, err error) {
 	var version string
 
-	err = source.Bounded(ctx, o.repo.GetTimeout(), func(ctx context.Context) (err error) {
+	err = o.lane.Bounded(ctx, o.obj.Namespace, o.repo.GetTimeout(), func(ctx context.Context) (err error) {
 		version, o.tag, err = choose(ctx, o.repository, o.obj.GetVersion(), o.since)
 
 		return err
@@ -177,9 +176,9 @@ func choose(ctx context.Context, repository *registry.Repository, version string
 		return version, tagOf(version), nil
 	}
 
-	allowed, err := semver.NewConstraint(version)
+	allowed, err := charts.Range(version)
 	if err != nil {
-		return "", "", fmt.Errorf("version '%s' is %w: %w", version, errRange, err)
+		return "", "", fmt.Errorf("%w: %w", errRange, err)
 	}
 
 	tags, err := repository.Tags(ctx, since)
@@ -187,7 +186,11 @@ func choose(ctx context.Context, repository *registry.Repository, version string
 		return "", "", fmt.Errorf("could not fetch tags for '%s': %w", repository.Name(), err)
 	}
 
-	if tag = highest(tags, allowed); tag == "" {
+	if tag, err = highest(ctx, tags, allowed); err != nil {
+		return "", "", err
+	}
+
+	if tag == "" {
 		return "", "", charts.ErrNoVersion
 	}
 
@@ -206,20 +209,24 @@ func tagOf(version string) string { return strings.ReplaceAll(version, "+", "_")
 func versionOf(tag string) string { return strings.ReplaceAll(tag, "_", "+") }
 
 // highest returns the tag with the highest version that is allowed, or nothing.
-func highest(tags []string, allowed *semver.Constraints) string {
+func highest(ctx context.Context, tags []string, allowed *semver.Constraints) (string, error) {
 	var (
 		best  *semver.Version
 		found string
 	)
 
 	for _, tag := range slices.Sorted(slices.Values(tags)) {
+		if err := ctx.Err(); err != nil {
+			return "", err //nolint:wrapcheck // it is whole
+		}
+
 		v, err := semver.NewVersion(versionOf(tag))
 		if err == nil && allowed.Check(v) && (best == nil || !v.LessThan(best)) {
 			best, found = v, tag
 		}
 	}
 
-	return found
+	return found, nil
 }
 
 // resolve finds out what the tag points at, and sticks to it: what is verified is what is pulled.
@@ -240,7 +247,7 @@ func (o *image) resolve(ctx context.Context) (v1.Descriptor, error) {
 
 // build implements origin.
 func (o *image) build(ctx context.Context, f found) (built, error) {
-	b, err := bounded(ctx, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
+	b, err := bounded(ctx, o.reconciler, o.obj, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
 		c, err := o.download(ctx)
 		if err != nil {
 			return built{}, failed(sourcev1.ChartPullErrorReason, fmt.Errorf("failed to download chart for remote reference: %w", err))

@@ -118,6 +118,13 @@ func TestImageFailures(t *testing.T) {
 			},
 			want: outcome{condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true, message: "invalid chart reference: "},
 		},
+		"LongRange": {
+			reason: "What would take too long to compare.",
+			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {
+				obj.Spec.Version = strings.Repeat("99.x || ", 1000) + "6.x"
+			},
+			want: outcome{condition: meta.BuildFailedCondition, reason: "InvalidChartReference", stalled: true, message: "invalid chart reference: "},
+		},
 		"BadName": {
 			reason: "What leads to another repository.",
 			make: func(_ *testing.T, _ *world, _ *registryserver.Server, obj *sourcev1.HelmChart) {

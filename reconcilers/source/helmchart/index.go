@@ -78,7 +78,7 @@ func (r *reconciler) lookup(ctx context.Context, index digest.Digest, name, vers
 
 // find implements origin.
 func (o *indexed) find(ctx context.Context) (f found, err error) {
-	o.entry, err = bounded(ctx, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (charts.Entry, error) {
+	o.entry, err = bounded(ctx, o.reconciler, o.obj, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (charts.Entry, error) {
 		return o.lookup(ctx, o.index, o.obj.Spec.Chart, o.obj.GetVersion())
 	})
 	if err != nil {
@@ -105,7 +105,7 @@ func (o *indexed) build(ctx context.Context, f found) (built, error) {
 		since = time.Time{} // it does not change
 	}
 
-	return bounded(ctx, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
+	return bounded(ctx, o.reconciler, o.obj, o.repo.GetTimeout(), sourcev1.ChartPullErrorReason, func(ctx context.Context) (built, error) {
 		c, err := o.pull(ctx, key, since, func(ctx context.Context) ([]byte, error) {
 			return o.Repositories.FetchChart(ctx, o.access, o.entry, o.Limits.MaxBytes())
 		})

@@ -59,6 +59,12 @@ type Deps struct {
 	// RequeueDependency is when to look again at the latest for an artifact of a source, which usually is heard of before. Zero
 	// means 30 s.
 	RequeueDependency time.Duration
+
+	// Workers is how many HelmCharts run at a time: see source.Lane. Zero means 10.
+	Workers int
+
+	// Patience is how long a server may take and not count as slow. Zero means 10 s.
+	Patience time.Duration
 }
 
 // scope is what the steps of one run hand to each other.
@@ -122,6 +128,7 @@ type origin interface {
 type reconciler struct {
 	Deps
 	storage source.Storage
+	lane    *source.Lane
 	pulls   flight.Group[flight.Fingerprint, *pulled]
 
 	verified flight.Memo[flight.Fingerprint, signed]   // images, by their digest and who has to have signed them
@@ -152,7 +159,7 @@ func Kind(d Deps) engine.Kind[*sourcev1.HelmChart, scope] {
 
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.HelmChartKind}
 	r := &reconciler{
-		Deps: d, storage: storage,
+		Deps: d, storage: storage, lane: source.NewLane(d.Workers, d.Patience),
 		pulls: flight.Group[flight.Fingerprint, *pulled]{
 			Age: pullAge, Room: pullRoom, Now: d.Repositories.Now,
 			Weigh: func(p *pulled) int64 { return p.size }, Drop: func(p *pulled) { p.release() },

@@ -10,7 +10,6 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/flight"
 	"github.com/weir-dev/weir/reconcilers/secrets"
-	"github.com/weir-dev/weir/reconcilers/source"
 	"github.com/weir-dev/weir/reconcilers/verify"
 )
 
@@ -41,7 +40,7 @@ func (r *reconciler) check(ctx context.Context, obj *sourcev1.HelmChart, from or
 
 	var by signed
 
-	err = source.Bounded(ctx, o.repo.GetTimeout(), func(ctx context.Context) error {
+	err = r.lane.Bounded(ctx, obj.Namespace, o.repo.GetTimeout(), func(ctx context.Context) error {
 		d, err := o.resolve(ctx)
 		if err != nil {
 			return err

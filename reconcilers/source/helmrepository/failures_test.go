@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/test/helmrepo"
 	"github.com/weir-dev/weir/test/proxy"
@@ -267,6 +268,41 @@ func TestHangingServer(t *testing.T) {
 	obj := object("podinfo", s.URL(), withTimeout(50*time.Millisecond))
 	expect(t, w.bench(t, obj).run(t, obj).Object, meta.FetchFailedCondition,
 		"True Failed: failed to fetch Helm repository index: timed out after 50ms")
+}
+
+// TestLane holds that servers that do not answer do not hold all workers.
+func TestLane(t *testing.T) {
+	w := newWorld(t)
+	w.workers, w.patience = 2, time.Millisecond // room for one
+
+	ended := make(chan struct{})
+	s := serve(t, helmrepo.Options{Wrap: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			select {
+			case <-req.Context().Done():
+			case <-ended:
+			}
+		})
+	}})
+
+	one, other := object("one", s.URL()), object("other", s.URL())
+	b, results := w.bench(t, one, other), make(chan *sourcev1.HelmRepository, 2)
+
+	for _, obj := range []*sourcev1.HelmRepository{one, other} {
+		go func() { results <- b.run(t, obj).Object }()
+	}
+
+	const busy = "gave up after 1ms: the server is slow, and so are others that are waited for"
+
+	if c := engine.Condition(<-results, meta.ReadyCondition); c.Reason != "Failed" || !strings.Contains(c.Message, busy) {
+		t.Errorf("%s: %s", c.Reason, c.Message)
+	}
+
+	close(ended)
+
+	if c := engine.Condition(<-results, meta.ReadyCondition); strings.Contains(c.Message, busy) {
+		t.Errorf("nobody waits: %s", c.Message)
+	}
 }
 
 func TestRefusedAddress(t *testing.T) {

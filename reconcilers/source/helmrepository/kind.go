@@ -15,7 +15,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/source"
 )
 
-// Deps are what the kind needs. All are required.
+// Deps are what the kind needs. All are required unless they say otherwise.
 type Deps struct {
 	// Store keeps the artifacts.
 	Store *artifact.Store
@@ -25,6 +25,12 @@ type Deps struct {
 
 	// Repositories fetch the indexes.
 	Repositories *charts.Repositories
+
+	// Workers is how many HelmRepositories run at a time: see source.Lane. Zero means 10.
+	Workers int
+
+	// Patience is how long a server may take and not count as slow. Zero means 10 s.
+	Patience time.Duration
 }
 
 // scope is what the steps of one run hand to each other.
@@ -45,12 +51,13 @@ type reconciler struct {
 	Deps
 	storage source.Storage
 	indexes *indexes
+	lane    *source.Lane
 }
 
 // Kind declares how a HelmRepository is reconciled.
 func Kind(d Deps) engine.Kind[*sourcev1.HelmRepository, scope] {
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.HelmRepositoryKind}
-	r := &reconciler{Deps: d, storage: storage, indexes: newIndexes(d)}
+	r := &reconciler{Deps: d, storage: storage, indexes: newIndexes(d), lane: source.NewLane(d.Workers, d.Patience)}
 
 	return engine.Kind[*sourcev1.HelmRepository, scope]{
 		Name:       sourcev1.HelmRepositoryKind,

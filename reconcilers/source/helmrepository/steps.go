@@ -52,7 +52,7 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.HelmRepository, s 
 		have = digest.Digest(obj.Status.Artifact.Revision)
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
+	err := r.lane.Bounded(ctx, obj.Namespace, obj.GetTimeout(), func(ctx context.Context) (err error) {
 		s.download, s.done, err = r.Repositories.FetchIndex(ctx, s.access, have, since)
 
 		return err

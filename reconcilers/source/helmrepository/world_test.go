@@ -38,6 +38,8 @@ type world struct {
 	secrets      map[types.NamespacedName]*corev1.Secret
 	repositories charts.RepositoriesOptions
 	clock        *enginetest.Clock
+	workers      int
+	patience     time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -94,7 +96,7 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.HelmRepository) bench {
 	t.Helper()
 
 	kind := helmrepository.Kind(helmrepository.Deps{
-		Store: w.store, Repositories: charts.NewRepositories(w.repositories),
+		Store: w.store, Repositories: charts.NewRepositories(w.repositories), Workers: w.workers, Patience: w.patience,
 		Secrets: secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
 			if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
 				return s, nil
