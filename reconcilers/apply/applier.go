@@ -64,6 +64,8 @@ type ApplierOptions struct {
 	// Wake is called with cause Drifted when something that the owner applied is no longer as it was applied. It must
 	// not block. It is required.
 	Wake func(owner access.ID, cause health.Cause)
+	// Metrics counts corrections. It may be nil.
+	Metrics *Metrics
 	// Clock is for the pace of fights. Nil stands for the machine's.
 	Clock clock.WithDelayedExecution
 }
@@ -71,9 +73,10 @@ type ApplierOptions struct {
 // Applier applies sets to one cluster and remembers how. Its methods may be called concurrently; calls of Apply for the
 // same owner wait for each other.
 type Applier struct {
-	hub   *health.Hub
-	wake  func(access.ID, health.Cause)
-	clock clock.WithDelayedExecution
+	hub     *health.Hub
+	wake    func(access.ID, health.Cause)
+	clock   clock.WithDelayedExecution
+	metrics *Metrics
 
 	mu      sync.Mutex // never held during a request
 	ledgers map[access.ID]*ledger
@@ -97,7 +100,7 @@ func New(hub *health.Hub, o ApplierOptions) *Applier {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	a := &Applier{hub: hub, wake: o.Wake, clock: o.Clock, ledgers: map[access.ID]*ledger{}}
+	a := &Applier{hub: hub, wake: o.Wake, clock: o.Clock, metrics: o.Metrics, ledgers: map[access.ID]*ledger{}}
 	hub.Observe(a.observe)
 	return a
 }
@@ -127,6 +130,7 @@ func (a *Applier) Apply(ctx context.Context, c *access.Client, owner Owner, set 
 	r := a.plan(l, c, owner, objects, refused, o)
 	err = r.execute(ctx)
 	result := &Result{Changes: r.changes()}
+	a.metrics.corrected(owner.ID, result.Changes)
 	a.finish(l, r, err)
 	result.Fights = a.fights(l)
 	return result, err
@@ -197,6 +201,7 @@ func (a *Applier) Forget(owner access.ID) {
 	delete(a.ledgers, owner)
 	a.mu.Unlock()
 	a.hub.Untrack(owner)
+	a.metrics.forget(owner)
 }
 
 // begin waits for the owner's turn.
@@ -268,10 +273,21 @@ func (a *Applier) finish(l *ledger, r *run, err error) {
 	l.changes = make(Changes, 0, len(r.tasks))
 	for _, c := range r.changes() {
 		if c.Action != Skipped {
-			c.Action = Unchanged
+			c.Action, c.Drift = Unchanged, nil
 		}
 		l.changes = append(l.changes, c)
 	}
+}
+
+// Fights returns the objects of the owner that somebody else keeps changing back, and whose corrections are slowed down.
+func (a *Applier) Fights(owner access.ID) []Fight {
+	a.mu.Lock()
+	l := a.ledgers[owner]
+	a.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	return a.fights(l)
 }
 
 func (a *Applier) fights(l *ledger) []Fight {

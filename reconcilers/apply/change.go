@@ -31,6 +31,34 @@ const (
 type Change struct {
 	access.Ref
 	Action Action
+	// Drift is set if this puts back what somebody else has changed.
+	Drift *Drift
+}
+
+// Drift is what somebody else has done to an object.
+type Drift struct {
+	// Manager is the field manager that did it, or the namespace/name of another owner, or empty if that is not known.
+	Manager string
+	// Fields that were put back or removed, as paths. They have no values, but the keys of items of lists. Empty if they
+	// are not known.
+	Fields []string
+	// Gone says that the object was deleted.
+	Gone bool
+}
+
+// String says in a few words what was put back.
+func (d *Drift) String() string {
+	by := ""
+	if d.Manager != "" {
+		by = fmt.Sprintf(", changed by %q", d.Manager)
+	}
+	switch {
+	case d.Gone:
+		return "drift corrected: it was deleted"
+	case len(d.Fields) > 0:
+		return "drift corrected: " + named(d.Fields) + by
+	}
+	return "drift corrected" + by
 }
 
 // String returns "Kind/namespace/name action".
@@ -60,6 +88,17 @@ func (c Changes) Log() string {
 	return strings.Join(lines, "\n")
 }
 
+// Drift returns one line for each object that somebody else had changed, without a final newline.
+func (c Changes) Drift() string {
+	var lines []string
+	for _, change := range c {
+		if change.Drift != nil {
+			lines = append(lines, change.ID.String()+" "+change.Drift.String())
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Applied returns the identities of all objects that were not skipped: those whose health matters.
 func (c Changes) Applied() []access.ID {
 	out := make([]access.ID, 0, len(c))
@@ -82,10 +121,23 @@ type Fight struct {
 	// Manager is the field manager of the other side, or the namespace/name of another owner, or empty if it deletes
 	// the object.
 	Manager string
+	// Fields that the other side changes, as of the last correction, if they are known.
+	Fields []string
 	// Corrections in a row, each soon after the one before.
 	Corrections int
 	// Until is when the next correction is due.
 	Until time.Time
+}
+
+// String says who changes what, for people.
+func (f Fight) String() string {
+	switch {
+	case f.Manager == "":
+		return f.ID.String() + " is deleted again and again: corrections are slowed down"
+	case len(f.Fields) == 0:
+		return fmt.Sprintf("%s is changed back by %q again and again: corrections are slowed down", f.ID, f.Manager)
+	}
+	return fmt.Sprintf("%s is changed back by %q again and again (%s): corrections are slowed down", f.ID, f.Manager, named(f.Fields))
 }
 
 // Result of an Apply. After an error it tells how far it came.

@@ -23,12 +23,14 @@ func TestDriftIsPutBack(t *testing.T) {
 		change       func()
 		want         []string
 		requests     map[string]int
+		drift        string
 	}{
 		{
-			name: "foreign value", reason: "a changed value is put back with one request",
+			name: "foreign value", reason: "a changed value is put back, with a look at who has what",
 			change:   func() { b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"key":"edited"}}`) },
 			want:     []string{"ConfigMap/NS/config configured"},
-			requests: map[string]int{"apply": 1},
+			requests: map[string]int{"apply": 1, "get": 1},
+			drift:    `ConfigMap/NS/config drift corrected: .data.key, changed by "somebody"`,
 		},
 		{
 			name: "owner label", reason: "without its label the object leaves the watch, and is looked at before it is written",
@@ -37,6 +39,7 @@ func TestDriftIsPutBack(t *testing.T) {
 			},
 			want:     []string{"Service/NS/app configured"},
 			requests: map[string]int{"dry-run": 1, "apply": 1},
+			drift:    `Service/NS/app drift corrected`,
 		},
 		{
 			name: "label value", reason: "a label of another owner is drift",
@@ -44,7 +47,8 @@ func TestDriftIsPutBack(t *testing.T) {
 				b.edit(b.ref("Service", "app"), "somebody", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/namespace":"other"}}}`)
 			},
 			want:     []string{"Service/NS/app configured"},
-			requests: map[string]int{"apply": 1},
+			requests: map[string]int{"apply": 1, "get": 1},
+			drift:    `Service/NS/app drift corrected: .metadata.labels.kustomize.toolkit.fluxcd.io/namespace, .metadata.labels.kustomize.toolkit.fluxcd.io/name, changed by "other/app"`,
 		},
 		{
 			name: "deleted", reason: "what is deleted comes back, after a look at what may stand in its place",
@@ -55,12 +59,14 @@ func TestDriftIsPutBack(t *testing.T) {
 			},
 			want:     []string{"Deployment/NS/app created"},
 			requests: map[string]int{"dry-run": 1, "apply": 1},
+			drift:    `Deployment/NS/app drift corrected: it was deleted`,
 		},
 		{
 			name: "kubectl", reason: "what kubectl adds does not stay, though no field of ours changes",
 			change:   func() { b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"added":"x"}}`) },
 			want:     []string{"ConfigMap/NS/config configured"},
-			requests: map[string]int{"apply": 2, "patch": 1},
+			requests: map[string]int{"apply": 2, "patch": 1, "get": 1},
+			drift:    `ConfigMap/NS/config drift corrected: .data.added, changed by "kubectl-edit"`,
 		},
 		{
 			name: "field in a list", reason: "a field deep in a list of a large object is no different",
@@ -71,7 +77,8 @@ func TestDriftIsPutBack(t *testing.T) {
 				}
 			},
 			want:     []string{"Deployment/NS/app configured"},
-			requests: map[string]int{"apply": 1},
+			requests: map[string]int{"apply": 1, "get": 1},
+			drift:    `Deployment/NS/app drift corrected: .spec.template.spec.containers[name="app"].env[name="A<B>&C"].value, changed by "x"`,
 		},
 	}
 	for _, c := range cases {
@@ -79,8 +86,13 @@ func TestDriftIsPutBack(t *testing.T) {
 		c.change()
 		same(t, c.name, health.Drifted, b.wake())
 		same(t, c.name+": clean", false, b.applier.Clean(b.owner.ID, "1"))
-		same(t, c.name+": "+c.reason, c.want, b.anonymous(b.mustApply(three, o)))
+		r, err := b.apply(three, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, c.name+": "+c.reason, c.want, b.anonymous(lines(r.Changes)))
 		b.requests(c.name, c.requests)
+		same(t, c.name+": what is told of it", c.drift, strings.ReplaceAll(r.Changes.Drift(), b.namespace, "NS"))
 		same(t, c.name+": again", []string{}, b.mustApply(three, o))
 		b.requests(c.name+": again", map[string]int{})
 	}
@@ -223,3 +235,18 @@ func TestDeletedWhileWritten(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestDriftOfASecretHasNoValues holds that what is told of drift names the keys, and nothing else.
+func TestDriftOfASecretHasNoValues(t *testing.T) {
+	b := newBench(t)
+	const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: secret, namespace: NS}\nstringData: {password: hunter2, user: me}\n"
+	b.mustApply(secret, apply.Options{})
+	b.edit(b.ref("Secret", "secret"), "thief", `{"stringData":{"password":"swordfish","added":"x"}}`)
+	b.wake()
+	r, err := b.apply(secret, apply.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "what is told", `Secret/NS/secret drift corrected: .data.password, changed by "thief"`,
+		strings.ReplaceAll(r.Changes.Drift(), b.namespace, "NS"))
+}

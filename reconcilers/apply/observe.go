@@ -103,6 +103,7 @@ func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {
 	}
 	if wrote && k.correct && k.action != Unchanged {
 		r.fight.correct(a.clock.Now())
+		r.fields = k.fields
 	}
 	r.accept(k.digest)
 	r.take(live, l.owner.Manager)

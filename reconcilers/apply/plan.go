@@ -32,6 +32,10 @@ type task struct {
 	live      health.Live
 	// correct says that the object was changed by somebody else, not by us.
 	correct bool
+	dirty   string // why, and other who did it, if that is known
+	other   string
+	owned   *owned // before the correction
+	fields  []string
 	// after is the object of the set without which this one cannot be tried.
 	after []access.ID
 
@@ -96,7 +100,7 @@ func (k *task) decide(owner Owner, r *record, t takeovers, now time.Time, full b
 		k.verdict = suspect
 		return
 	}
-	reason := k.drift(owner, r, t)
+	reason, other := k.drift(owner, r, t)
 	switch {
 	case reason == "" && r.mode == initial:
 		k.verdict = skip
@@ -106,22 +110,23 @@ func (k *task) decide(owner Owner, r *record, t takeovers, now time.Time, full b
 		k.verdict = slow
 	default:
 		k.verdict, k.correct = suspect, k.knowledge != health.Blind
+		k.dirty, k.other = reason, other
 	}
 }
 
-// drift returns why the object is no longer as it was applied.
-func (k *task) drift(owner Owner, r *record, t takeovers) string {
-	reason := r.dirty // as of the last event, if there is nothing newer
+// drift returns why the object is no longer as it was applied, and who did it.
+func (k *task) drift(owner Owner, r *record, t takeovers) (reason, other string) {
+	reason, other = r.dirty, r.other // as of the last event, if there is nothing newer
 	switch k.knowledge {
 	case health.Present:
-		reason, _ = r.drift(owner, t, &k.live)
+		reason, other = r.drift(owner, t, &k.live)
 	case health.Absent:
-		reason, _ = r.drift(owner, t, nil)
+		reason, other = r.drift(owner, t, nil)
 	case health.Blind:
-		reason = changed // nobody would have told us
+		reason, other = changed, "" // nobody would have told us
 	case health.Unknown, health.Behind:
 	}
-	return reason
+	return reason, other
 }
 
 func (k *task) proven(r *record) bool {

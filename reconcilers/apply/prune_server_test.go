@@ -128,12 +128,22 @@ func TestFightIsSlowedDown(t *testing.T) {
 	}
 	same(t, "then it is left for a while", []string{"a unchanged"}, actions(r.Changes))
 	same(t, "and reported", []apply.Fight{{
-		ID: b.ref("ConfigMap", "a").ID, Manager: "rival", Corrections: 5, Until: clock.Now().Add(10 * time.Second),
+		ID: b.ref("ConfigMap", "a").ID, Manager: "rival", Fields: []string{".data.key"}, Corrections: 5, Until: clock.Now().Add(10 * time.Second),
 	}}, r.Fights)
 	same(t, "nobody was woken", 0, len(b.woken))
 	clock.Step(10 * time.Second)
 	b.wake()
 	same(t, "until it is time", []string{"a configured"}, actions(mustResult(b.apply(configs("a"), apply.Options{Digest: "1"})).Changes))
+	same(t, "the pace is slower then", clock.Now().Add(20*time.Second), b.applier.Fights(b.owner.ID)[0].Until)
+	clock.Step(20 * time.Second)
+	same(t, "when nobody changes it back, there is no fight", 0, len(b.applier.Fights(b.owner.ID)))
+	clock.Step(time.Hour)
+	for range 4 {
+		b.edit(b.ref("ConfigMap", "a"), "rival", `{"data":{"key":"mine"}}`)
+		b.wake()
+		same(t, "after a while, each edit is put back again", 1, len(b.mustApply(configs("a"), apply.Options{Digest: "1"})))
+		same(t, "at once", 0, len(b.applier.Fights(b.owner.ID)))
+	}
 }
 
 func mustResult(r *apply.Result, _ error) *apply.Result { return r }
@@ -212,5 +222,5 @@ func TestThousandObjects(t *testing.T) {
 	b.edit(b.ref("ConfigMap", "c0500"), "somebody", `{"data":{"key":"edited"}}`)
 	b.wake()
 	same(t, "one of them is put back", []string{"ConfigMap/NS/c0500 configured"}, b.anonymous(lines(run(apply.Options{}).Changes)))
-	b.requests("with one request", map[string]int{"apply": 1})
+	b.requests("with one write", map[string]int{"get": 1, "apply": 1})
 }

@@ -45,6 +45,7 @@ type record struct {
 	dirty           string
 	other           string // field manager that made it dirty
 	fight           fight
+	fields          []string // that the last correction put back
 }
 
 // provenLimit is how many earlier forms of an object are remembered, so that a revert needs no dry run.
@@ -187,5 +188,5 @@ func (f *fight) slowed(now time.Time) bool { return now.Before(f.until) }
 
 // report returns the fight as a result tells it.
 func (r *record) report(id access.ID) Fight {
-	return Fight{ID: id, Manager: r.other, Corrections: r.fight.count, Until: r.fight.until}
+	return Fight{ID: id, Manager: r.other, Fields: r.fields, Corrections: r.fight.count, Until: r.fight.until}
 }

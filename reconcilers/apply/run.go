@@ -292,6 +292,14 @@ func (r *run) await(ctx context.Context, stage int, wrote []*task) error {
 // untried tells whether a dry run is still asked for.
 func (k *task) untried() bool { return !k.settled && k.try }
 
+// drifted says what was put back, if that is what was done.
+func (k *task) drifted() *Drift {
+	if !k.correct || k.action == Unchanged || k.action == Skipped {
+		return nil
+	}
+	return &Drift{Manager: k.other, Fields: k.fields, Gone: k.action == Created}
+}
+
 // whole returns what was done to the object by this run and those that stopped before it.
 func (k *task) whole() Action {
 	if k.action == Unchanged && k.before != "" {
@@ -325,7 +333,7 @@ func (r *run) changes() Changes {
 	out := make(Changes, 0, len(r.tasks))
 	for _, k := range r.tasks {
 		if k.settled {
-			out = append(out, Change{Ref: k.Ref, Action: k.whole()})
+			out = append(out, Change{Ref: k.Ref, Action: k.whole(), Drift: k.drifted()})
 		}
 	}
 	return out

@@ -52,6 +52,9 @@ func (r *run) screen(ctx context.Context, k *task) error {
 			return fmt.Errorf("encode %s: %w", k.ID, err)
 		}
 	}
+	if o, err := r.ownedFields(k, live.GetManagedFields()); err == nil && k.correct {
+		k.owned = &o
+	}
 	now := health.Of(&metav1.ObjectMeta{
 		UID: live.GetUID(), ResourceVersion: live.GetResourceVersion(), Generation: live.GetGeneration(),
 		Labels: live.GetLabels(), Annotations: live.GetAnnotations(), ManagedFields: live.GetManagedFields(),

@@ -36,6 +36,7 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 	} else if err := r.screen(ctx, k); err != nil {
 		return nil, err
 	}
+	r.before(ctx, k)
 	m, err := r.send(ctx, k, false)
 	if err != nil && r.mayRecreate(ctx, k, err) {
 		k.recreate = true
@@ -45,7 +46,13 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 		return nil, err
 	}
 	k.action = outcome(k, m)
-	return r.takeOver(ctx, k, m)
+	if m, err = r.takeOver(ctx, k, m); err != nil {
+		return nil, err
+	}
+	if k.action == Configured {
+		k.fields = r.corrected(k, m)
+	}
+	return m, nil
 }
 
 // step tells a write that was refused as a dry run would have been, with nothing of the set written, from one that was
