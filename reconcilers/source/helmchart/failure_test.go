@@ -240,7 +240,7 @@ func TestFailures(t *testing.T) {
 			},
 		},
 		"Aliases": {
-			reason: "What takes all memory there is is refused.",
+			reason: "What would take all memory is refused.",
 			make:   broken("app/values.yaml", "a: &a "+strings.Repeat("x", 1<<20)+"\nb: ["+strings.Repeat("*a,", 300)+"]\n"),
 			want:   outcome{condition: build, reason: "ChartPackageError", message: `chart package error: failed to load chart: read "values.yaml": the YAML aliases expand`},
 		},
