@@ -133,6 +133,7 @@ func TestAzure(t *testing.T) {
 	}
 }
 
+// sign makes a shared access signature that the cloud knows.
 func sign(t *testing.T, accountKey string) string {
 	t.Helper()
 
@@ -150,6 +151,7 @@ func sign(t *testing.T, accountKey string) string {
 	return "?" + q.Encode()
 }
 
+// certificate makes a certificate with its key that the cloud knows.
 func certificate(t *testing.T) string {
 	t.Helper()
 

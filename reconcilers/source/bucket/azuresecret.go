@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,7 +25,6 @@ const (
 	azureClient       = "clientId"
 	azureClientSecret = "clientSecret"
 	azureCertificate  = "clientCertificate"
-	azurePassword     = "clientCertificatePassword"
 	azureSendChain    = "clientCertificateSendChain"
 	azureAccountKey   = "accountKey"
 	azureSASKey       = "sasKey"
@@ -56,10 +56,21 @@ func readAzureSecret(s *corev1.Secret) (azureSecret, error) {
 	case k.tenant != "" && k.client != "" && text(azureClientSecret) != "":
 		k.secret = text(azureClientSecret)
 	case k.tenant != "" && k.client != "" && len(certificate) > 0:
+		if len(certificate) > maxKeyFile {
+			return k, tooLarge(s, azureCertificate)
+		}
+
+		// A file in PKCS#12 says itself how often its password is hashed, at several places, and nothing would stop that.
 		var err error
-		if k.certificates, k.key, err = azidentity.ParseCertificates(certificate, password(s)); err != nil {
-			return k, fmt.Errorf("invalid '%s/%s' secret data: '%s' is no certificate with a key, or needs another '%s'",
-				s.Namespace, s.Name, azureCertificate, azurePassword)
+		if block, _ := pem.Decode(certificate); block == nil {
+			err = errNotPEM
+		} else {
+			k.certificates, k.key, err = azidentity.ParseCertificates(certificate, nil)
+		}
+
+		if err != nil {
+			return k, fmt.Errorf("invalid '%s/%s' secret data: '%s' is no certificate with a key in PEM, which is not encrypted",
+				s.Namespace, s.Name, azureCertificate)
 		}
 
 		flag := text(azureSendChain)
@@ -77,12 +88,15 @@ func readAzureSecret(s *corev1.Secret) (azureSecret, error) {
 	return k, nil
 }
 
-func password(s *corev1.Secret) []byte {
-	if p := s.Data[azurePassword]; len(p) > 0 {
-		return p
-	}
+var errNotPEM = errors.New("it is no PEM")
 
-	return nil
+// maxKeyFile bounds a private key with what belongs to it, in bytes: reading one cannot be stopped, and signing takes longer than
+// anybody waits if its numbers are long enough.
+const maxKeyFile = 32 << 10
+
+// tooLarge says that a private key is too large to be used.
+func tooLarge(s *corev1.Secret, key string) error {
+	return fmt.Errorf("invalid '%s/%s' secret data: '%s' has more than %d bytes", s.Namespace, s.Name, key, maxKeyFile)
 }
 
 // getToken gets a token of Azure.

@@ -56,6 +56,10 @@ func (b *Buckets) newGCS(a *access) (store, error) {
 			return nil, missing(a.secret, fmt.Sprintf("'%s'", serviceAccountKey))
 		}
 
+		if len(raw) > maxKeyFile {
+			return nil, tooLarge(a.secret, serviceAccountKey)
+		}
+
 		// Other kinds of credentials would name files of this machine, or programs.
 		config, err := google.JWTConfigFromJSON(raw, storage.DevstorageReadOnlyScope)
 		if err != nil { // its words may hold parts of the key
@@ -79,7 +83,7 @@ func (b *Buckets) newGCS(a *access) (store, error) {
 	return g, nil
 }
 
-// authorizing adds the token that the last login got.
+// authorizing adds the token that the last login got, for Google alone: a redirect passes here as well.
 type authorizing struct {
 	http.RoundTripper
 
@@ -94,7 +98,9 @@ func (a authorizing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 
 	req = req.Clone(req.Context())
-	token.SetAuthHeader(req)
+	if checkHost(req.URL.String(), gcpHosts()) == nil {
+		token.SetAuthHeader(req)
+	}
 
 	return a.RoundTripper.RoundTrip(req) //nolint:wrapcheck // http.Client adds the URL
 }
