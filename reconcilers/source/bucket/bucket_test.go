@@ -38,6 +38,7 @@ type world struct {
 	store   *artifact.Store
 	secrets map[types.NamespacedName]*corev1.Secret
 	buckets bucket.Options
+	deps    bucket.Deps // what a test wants to be different
 	clock   *enginetest.Clock
 }
 
@@ -111,7 +112,7 @@ func (w *world) bench(t *testing.T, objects ...*sourcev1.Bucket) bench {
 	check(t, err)
 
 	kind := bucket.Kind(bucket.Deps{
-		Store: w.store, Buckets: buckets,
+		Store: w.store, Buckets: buckets, Workers: w.deps.Workers, Patience: w.deps.Patience,
 		Secrets: secrets.ReaderFunc(func(_ context.Context, namespace, name string) (*corev1.Secret, error) {
 			if s, ok := w.secrets[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
 				return s, nil

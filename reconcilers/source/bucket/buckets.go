@@ -42,7 +42,7 @@ type Options struct {
 // for concurrent use.
 type Buckets struct {
 	options  Options
-	stores   flight.Memo[flight.Fingerprint, store]
+	stores   flight.Memo[flight.Fingerprint, connection]
 	listings flight.Group[listKey, *listing]
 	rules    flight.Memo[rulesKey, string]
 }
@@ -95,7 +95,7 @@ func NewBuckets(o Options) (*Buckets, error) {
 
 	return &Buckets{
 		options: o,
-		stores:  flight.Memo[flight.Fingerprint, store]{Size: maxStores},
+		stores:  flight.Memo[flight.Fingerprint, connection]{Size: maxStores},
 		rules: flight.Memo[rulesKey, string]{
 			Size: maxStores, Room: maxKnownRules, Weigh: func(s string) int64 { return int64(len(s)) },
 		},

@@ -291,8 +291,6 @@ func TestGCPChangesWhileFetching(t *testing.T) {
 	same(t, "requests", "[GET storage.googleapis.com/storage/v1/b/changing/o]", fmt.Sprint(sky.Requests()))
 }
 
-// sign makes a shared access signature that the cloud knows.
-// certificate makes a certificate with its key that the cloud knows.
 // Several pages make one listing.
 func TestPages(t *testing.T) {
 	const objects = 2500

@@ -107,22 +107,47 @@ func (b *Buckets) open(ctx context.Context, a *access) (*bucket, error) {
 
 	s, ok := b.stores.Get(key)
 	if !ok {
-		if s, err = b.newStore(a); err != nil {
+		made, err := b.newStore(a)
+		if err != nil {
 			return nil, err
 		}
 
+		s = connection{store: made, turn: make(chan struct{}, 1)}
 		b.stores.Put(key, s)
 	}
 
-	if l, ok := s.(interface {
-		login(context.Context, *cloud.Credentials, cloud.Request) error
-	}); ok {
-		if err := l.login(ctx, b.options.Cloud, a.who); err != nil {
-			return nil, err
-		}
+	if err := s.login(ctx, b.options.Cloud, a.who); err != nil {
+		return nil, err
 	}
 
-	return &bucket{store: s, buckets: b, key: key}, nil
+	return &bucket{store: s.store, buckets: b, key: key}, nil
+}
+
+// connection is a bucket for all who reach it in the same way.
+type connection struct {
+	store
+
+	turn chan struct{} // is held by the one who logs in
+}
+
+// login gets credentials if there are none that are still good. Libraries hold a lock meanwhile: who waits for it could not stop.
+func (c connection) login(ctx context.Context, creds *cloud.Credentials, who cloud.Request) error {
+	l, ok := c.store.(interface {
+		login(context.Context, *cloud.Credentials, cloud.Request) error
+	})
+	if !ok {
+		return nil
+	}
+
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+
+	defer func() { <-c.turn }()
+
+	return l.login(ctx, creds, who) //nolint:wrapcheck // it says for whom
 }
 
 func (b *Buckets) newStore(a *access) (store, error) {
@@ -151,15 +176,7 @@ func (b *Buckets) keyOf(ctx context.Context, a *access) (flight.Fingerprint, err
 		parts = append(parts, "sts", s.STS.Provider, s.STS.Endpoint)
 	}
 
-	for _, secret := range []*corev1.Secret{a.secret, a.stsSecret} {
-		parts = append(parts, "secret")
-
-		if secret != nil {
-			for _, name := range slices.Sorted(maps.Keys(secret.Data)) {
-				parts = append(parts, name, string(secret.Data[name]))
-			}
-		}
-	}
+	parts = append(parts, contentOf(a.secret), contentOf(a.stsSecret))
 
 	if a.identity() {
 		if b.options.Cloud == nil {
@@ -175,6 +192,22 @@ func (b *Buckets) keyOf(ctx context.Context, a *access) (flight.Fingerprint, err
 	}
 
 	return flight.FingerprintOf(parts...), nil
+}
+
+// contentOf tells Secrets apart by what is in them. It is empty for none.
+func contentOf(s *corev1.Secret) string {
+	if s == nil {
+		return ""
+	}
+
+	parts := make([]string, 0, 2*len(s.Data)) //nolint:mnd // each has a name and a value
+	for _, name := range slices.Sorted(maps.Keys(s.Data)) {
+		parts = append(parts, name, string(s.Data[name]))
+	}
+
+	f := flight.FingerprintOf(parts...)
+
+	return string(f[:])
 }
 
 // identity tells whether the credentials are those of a ServiceAccount or of the process.

@@ -28,7 +28,7 @@ func (f *fetch) take(ctx context.Context, files []file, e *earlier) error {
 	wanted := map[string]bool{}
 
 	for _, o := range files {
-		if e.members.has(o.object) {
+		if o.etag != "" && e.members.has(o.object) { // without an etag, it may be another one now
 			wanted[o.path] = true
 		}
 	}

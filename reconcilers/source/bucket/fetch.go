@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
@@ -68,28 +66,85 @@ func (f *fetch) all(ctx context.Context, files []file, e *earlier) error {
 		}
 	}
 
-	var next atomic.Int64
+	q := &queue{left: len(todo), running: map[int]context.CancelFunc{}}
 
-	g, ctx := errgroup.WithContext(ctx)
+	var all sync.WaitGroup
 
 	for range min(len(todo), f.bucket.buckets.options.Parallel) {
-		g.Go(func() error {
-			s, err := f.spool()
-			if err != nil {
-				return err
-			}
+		s, err := f.spool()
+		if err != nil {
+			q.fail(0, err)
 
-			for n := next.Add(1); n <= int64(len(todo)); n = next.Add(1) {
-				if err := f.one(ctx, todo[n-1], s); err != nil {
-					return err
+			break
+		}
+
+		all.Go(func() {
+			for {
+				n, own := q.next(ctx)
+				if own == nil {
+					return
 				}
-			}
 
-			return nil
+				q.fail(n, f.one(own, todo[n], s))
+			}
 		})
 	}
 
-	return g.Wait() //nolint:wrapcheck // the caller does
+	all.Wait()
+
+	return q.err
+}
+
+// queue hands out the numbers of what is to be done. Of what fails, the one with the lowest number counts, and what comes after it
+// is given up: the same bucket fails with the same words each time, although many objects are asked for at once.
+type queue struct {
+	left int
+
+	mu      sync.Mutex
+	taken   int
+	failed  int // the number of err
+	err     error
+	running map[int]context.CancelFunc
+}
+
+// next returns the next number and the context for it, which is nil if there is nothing left to do. The context is given back to
+// fail.
+func (q *queue) next(ctx context.Context) (n int, own context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+
+	if q.err != nil || q.taken == q.left {
+		return 0, nil
+	}
+
+	n = q.taken
+	q.taken++
+	own, q.running[n] = context.WithCancel(ctx) //nolint:gosec // fail calls it
+
+	return n, own
+}
+
+// fail ends the work on a number. Without an error, it is done.
+func (q *queue) fail(n int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+
+	if cancel := q.running[n]; cancel != nil {
+		cancel()
+		delete(q.running, n)
+	}
+
+	if err == nil || q.err != nil && n >= q.failed {
+		return
+	}
+
+	q.failed, q.err = n, err
+
+	for other, cancel := range q.running {
+		if other > n {
+			cancel()
+		}
+	}
 }
 
 // one fetches one object. What nobody expects of foreign bytes must not end the process.

@@ -15,7 +15,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/source"
 )
 
-// Deps are what the kind needs. All are required.
+// Deps are what the kind needs. All are required unless they say otherwise.
 type Deps struct {
 	// Store keeps the artifacts.
 	Store *artifact.Store
@@ -25,6 +25,11 @@ type Deps struct {
 
 	// Buckets are the buckets of all objects.
 	Buckets *Buckets
+
+	// Workers is how many objects run at a time: servers that do not answer hold four of five at most, those of one namespace
+	// half of them. Zero means 10. Patience is how long one may wait before it counts as such; zero means 10 s.
+	Workers  int
+	Patience time.Duration
 }
 
 // scope is what the steps of one run hand to each other.
@@ -47,12 +52,15 @@ type reconciler struct {
 	Deps
 	storage  source.Storage
 	archives *archives
+	lane     *source.Lane
 }
 
 // Kind declares how a Bucket is reconciled.
 func Kind(d Deps) engine.Kind[*sourcev1.Bucket, scope] {
 	storage := source.Storage{Store: d.Store, Kind: sourcev1.BucketKind}
-	r := &reconciler{Deps: d, storage: storage, archives: newArchives(d.Store, d.Buckets.options.Now)}
+	r := &reconciler{
+		Deps: d, storage: storage, archives: newArchives(d.Store, d.Buckets.options.Now), lane: source.NewLane(d.Workers, d.Patience),
+	}
 
 	return engine.Kind[*sourcev1.Bucket, scope]{
 		Name:       sourcev1.BucketKind,

@@ -127,19 +127,25 @@ func (b *bucket) rules(ctx context.Context, o object) (string, error) {
 	return string(text), nil
 }
 
-// choose returns the objects that are wanted, given the ignore rules of who wants them.
-func (l *listing) choose(ignore *string) ([]object, error) {
+// choose returns the objects that are wanted, given the ignore rules of who wants them. Many rules for many objects take a while.
+func (l *listing) choose(ctx context.Context, ignore *string) ([]object, error) {
 	book := &source.RuleBook{}
 	if err := book.File(source.IgnoreFile, strings.NewReader(l.rules)); err != nil {
 		return nil, err //nolint:wrapcheck // it names the file
 	}
 
-	book.Spec(ignore)
+	if err := book.Spec(ignore); err != nil {
+		return nil, err //nolint:wrapcheck // it names the field
+	}
 
 	rules := book.Bare()
 	chosen := make([]object, 0, len(l.objects))
 
 	for _, o := range l.objects {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+
 		if !rules.Skip(strings.Split(o.key, "/"), false) {
 			chosen = append(chosen, o)
 		}

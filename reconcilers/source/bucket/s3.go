@@ -235,7 +235,8 @@ func s3Error(err error) error {
 	}
 }
 
-func unquote(etag string) string { return strings.Trim(etag, `"`) }
+// unquote returns an etag as listings give it. Who compresses on the way calls it a weak one.
+func unquote(etag string) string { return strings.Trim(strings.TrimPrefix(etag, "W/"), `"`) }
 
 // maxReason bounds what a storage says about a failure, in bytes.
 const maxReason = 512

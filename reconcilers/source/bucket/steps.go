@@ -24,11 +24,16 @@ func (r *reconciler) connect(ctx context.Context, obj *sourcev1.Bucket, s *scope
 		return err
 	}
 
-	return source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) (err error) {
+	return r.bounded(ctx, obj, func(ctx context.Context) (err error) {
 		s.bucket, err = r.Buckets.open(ctx, a)
 
 		return err
 	})
+}
+
+// bounded runs what waits for servers: not longer than the object says, and beside those who need not wait.
+func (r *reconciler) bounded(ctx context.Context, obj *sourcev1.Bucket, wait func(context.Context) error) error {
+	return r.lane.Bounded(ctx, obj.Namespace, obj.GetTimeout(), wait) //nolint:wrapcheck // it is the error of wait
 }
 
 // list finds out which objects are meant, and ends the run if they are those that are stored.
@@ -38,14 +43,14 @@ func (r *reconciler) list(ctx context.Context, obj *sourcev1.Bucket, s *scope) e
 		since = since.Add(-r.Buckets.options.Moment)
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error {
+	err := r.bounded(ctx, obj, func(ctx context.Context) error {
 		l, release, err := s.bucket.list(ctx, obj.Spec.Prefix, since)
 		if err != nil {
 			return err
 		}
 		defer release()
 
-		s.objects, err = l.choose(obj.Spec.Ignore)
+		s.objects, err = l.choose(ctx, obj.Spec.Ignore)
 		if err != nil {
 			return &listError{confirmed: true, err: err}
 		}
@@ -74,7 +79,7 @@ func unlisted(name string, err error) error {
 	case errors.Is(err, errNoBucket):
 		return fmt.Errorf("bucket '%s' not found", name)
 	case ok && !l.confirmed:
-		return fmt.Errorf("failed to confirm existence of '%s' bucket: %w", name, l.err)
+		return fmt.Errorf("failed to confirm existence of '%s' bucket: %w", name, err)
 	default:
 		return fmt.Errorf("indexation of objects from bucket '%s' failed: %w", name, err)
 	}
@@ -118,7 +123,7 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.Bucket, s *scope) 
 		}
 	}
 
-	err := source.Bounded(ctx, obj.GetTimeout(), func(ctx context.Context) error {
+	err := r.bounded(ctx, obj, func(ctx context.Context) error {
 		a, release, err := r.archives.add(ctx, s.bucket, seriesOf(s.bucket, obj), s.objects)
 		if err != nil {
 			return err
