@@ -123,7 +123,7 @@ func setupOCI(p *Process) error {
 
 	return addSource(p, n, oci.Kind(oci.Deps{
 		Store: store, Secrets: p, ServiceAccounts: p, Registries: n.registries, Dir: dir,
-		Verifiers: oci.Signatures{Roots: n.roots.TrustedRoot, Client: n.client},
+		Verifiers: oci.Signatures{Roots: n.roots.TrustedRoot, Client: n.client}, Workers: p.workers(sourceWorkers),
 	}), sourceWorkers)
 }
 

@@ -53,6 +53,12 @@ func (r *Registries) login(ctx context.Context, n name.Repository, a Access) (au
 		return authn.AuthConfig{}, fmt.Errorf("login with provider %q: the registry must not be insecure", a.Provider)
 	}
 
+	// Whoever names an authority and a proxy reads what passes: that may be an identity of their own, not that of the process.
+	if a.ServiceAccount == "" && a.TLS.Authorities() != nil {
+		return authn.AuthConfig{}, fmt.Errorf(
+			"login with provider %q: an authority of a secret needs an identity of the object's own, see spec.serviceAccountName", a.Provider)
+	}
+
 	who := Identity{
 		Provider: a.Provider, Kind: a.Kind, Namespace: a.Namespace, Name: a.Name,
 		ServiceAccount: a.ServiceAccount, Proxy: a.Proxy,

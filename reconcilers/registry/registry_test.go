@@ -457,7 +457,16 @@ func TestCloud(t *testing.T) {
 		t.Errorf("what a cloud gives went to an insecure registry: %v", err)
 	}
 
-	a.Insecure = false
+	own := serve(t, server.Options{TLS: true})
+	tls, err := secrets.ReadTLS(&corev1.Secret{Data: map[string][]byte{secrets.CA: own.CA}}, false)
+	check(t, err)
+
+	a.Insecure, a.TLS, a.ServiceAccount = false, tls, ""
+	if _, err := r.Open(t.Context(), s.Addr+"/org/app", a); err == nil || len(asked) != 1 {
+		t.Errorf("what the process gets of a cloud went to a server of somebody's own authority: %v", err)
+	}
+
+	a.TLS = nil
 	if _, err := newRegistries(&enginetest.Clock{}).Open(t.Context(), s.Addr+"/org/app", a); err == nil {
 		t.Error("without a cloud, its provider is an error")
 	}

@@ -160,7 +160,7 @@ func TestIgnoreRulesAreBounded(t *testing.T) {
 	files := map[string]string{}
 
 	for i := range 5 {
-		files[fmt.Sprintf("d%d/.sourceignore", i)] = strings.Repeat("a\n", 128<<10)
+		files[fmt.Sprintf("d%d/.sourceignore", i)] = strings.Repeat(strings.Repeat("a", 255)+"\n", 1<<10)
 	}
 
 	commit(t, r, "main", gitserver.Change{Files: files})
