@@ -40,6 +40,9 @@ type Factory struct {
 	kinds   *kinds
 	timeout time.Duration // of a request, zero for none
 	own     *Client
+
+	line  *line  // of a remote cluster
+	close func() // nil: the connections stay
 }
 
 // New makes the factory of the cluster that the configuration leads to. It sends no request. The configuration is
@@ -101,10 +104,19 @@ func (f *Factory) Own() *Client { return f.own }
 // As returns a client that acts as the service account. Clients cost nothing: none is kept, for anybody may name any number
 // of accounts. The error is ErrNoIdentity when one of the two names is empty.
 func (f *Factory) As(namespace, name string) (*Client, error) {
-	if namespace == "" || name == "" {
-		return nil, fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
+	identity, err := identityOf(namespace, name)
+	if err != nil {
+		return nil, err
 	}
-	return &Client{factory: f, identity: "system:serviceaccount:" + namespace + ":" + name}, nil
+	return &Client{factory: f, identity: identity}, nil
+}
+
+// identityOf returns the user that a service account is.
+func identityOf(namespace, name string) (string, error) {
+	if namespace == "" || name == "" {
+		return "", fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
+	}
+	return "system:serviceaccount:" + namespace + ":" + name, nil
 }
 
 // Learn takes over what an established CustomResourceDefinition serves, so that its kinds need no discovery.

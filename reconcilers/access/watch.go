@@ -25,6 +25,7 @@ const (
 	pageSize  = 500
 	frameSize = 16 << 10
 	frameKeep = 256 << 10
+	maxEvent  = 32 << 20 // bytes; etcd stores a twentieth of that
 )
 
 // Query selects objects of one kind.
@@ -254,6 +255,9 @@ func (w *Watch) frame() ([]byte, error) {
 			return w.buf[:n], nil
 		case !errors.Is(err, io.ErrShortBuffer):
 			return nil, err
+		}
+		if n > maxEvent {
+			return nil, fmt.Errorf("an event of a watch is longer than %d bytes", maxEvent)
 		}
 		w.buf = append(w.buf, make([]byte, len(w.buf))...)
 	}

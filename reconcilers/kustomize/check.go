@@ -30,9 +30,5 @@ func unsupported(spec *kustomizev1.KustomizationSpec) []string {
 		fields = append(fields, "spec.decryption")
 	}
 
-	if spec.KubeConfig != nil {
-		fields = append(fields, "spec.kubeConfig")
-	}
-
 	return fields
 }

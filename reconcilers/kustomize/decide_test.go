@@ -244,10 +244,10 @@ func TestRemovalOf(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	spec := &kustomizev1.KustomizationSpec{
-		Decryption: &kustomizev1.Decryption{}, KubeConfig: &meta.KubeConfigReference{},
+		Decryption: &kustomizev1.Decryption{},
 	}
 
-	want := "spec.decryption spec.kubeConfig"
+	want := "spec.decryption"
 	if got := strings.Join(unsupported(spec), " "); got != want {
 		t.Errorf("unsupported(): %s, want %s", got, want)
 	}

@@ -41,12 +41,23 @@ import (
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
+	"github.com/weir-dev/weir/reconcilers/remote"
 	"github.com/weir-dev/weir/test/cluster"
 )
 
 var shared cluster.Shared
 
-func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
+func TestMain(m *testing.M) {
+	code := shared.Main(m)
+
+	if elsewhere.cluster != nil {
+		if err := elsewhere.cluster.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+
+	os.Exit(code)
+}
 
 // patience bounds a wait for something that has to happen.
 const patience = 60 * time.Second
@@ -67,6 +78,8 @@ type env struct {
 	patches   *accesstest.Counter    // of the manager's client
 	outage    atomic.Pointer[string] // the API server refuses requests to paths that end like this
 	config    *rest.Config
+	front     *rest.Config // by which the applier and the hub reach the cluster; nil for config
+	rules     access.Rules
 	deps      kustomize.Deps
 
 	factory *access.Factory
@@ -181,8 +194,13 @@ func (e *env) restart() {
 		e.hub.Close()
 	}
 
+	config := e.config
+	if e.front != nil {
+		config = e.front
+	}
+
 	var err error
-	e.factory, err = access.New(e.config, access.Options{Transport: e.counter.Transport})
+	e.factory, err = access.New(config, access.Options{Transport: e.counter.Transport})
 	must(e.t, err)
 
 	woken := make(chan types.NamespacedName, 1000)
@@ -195,6 +213,11 @@ func (e *env) restart() {
 	e.cleanup(e.hub.Close)
 
 	e.deps.Access, e.deps.Hub = e.factory, e.hub
+	clusters := remote.New(remote.Options{
+		Configs: e.deps.Configs, Local: e.factory, Wake: wake, Rules: e.rules, Access: access.Options{Transport: e.counter.Transport},
+	})
+	e.cleanup(clusters.Close)
+	e.deps.Remote = clusters
 	// An hour ahead, nothing that the API server has written is so recent that its time proves nothing.
 	e.deps.Applier = apply.New(e.hub, apply.ApplierOptions{Wake: wake, Clock: ahead{}})
 

@@ -338,31 +338,10 @@ spec:
 func TestUnsupportedAppliesNothing(t *testing.T) {
 	e := newEnv(t)
 	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
-	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
-		s.KubeConfig = &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "x"}}
-	})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Decryption = &kustomizev1.Decryption{Provider: "sops"} })
 
 	obj, after := e.once("app")
 	if !engine.IsTrue(obj, meta.StalledCondition) || after != 0 || e.data("a") != nil {
 		t.Errorf("Stalled is %q, next run in %s", says(obj, meta.StalledCondition), after)
-	}
-
-	// What may be in another cluster must not be deleted here.
-	before := obj.DeepCopy()
-	e.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "a", Labels: map[string]string{
-		kustomizev1.OwnerNameLabel: "app", kustomizev1.OwnerNamespaceLabel: e.namespace,
-	}}})
-	obj.Status.Inventory = &meta.ResourceInventory{Entries: []meta.ResourceRef{{ID: e.namespace + "_a__ConfigMap", Version: "v1"}}}
-	must(t, e.c.Status().Patch(t.Context(), obj, client.MergeFrom(before)))
-	must(t, e.c.Delete(t.Context(), obj))
-
-	if obj, _ := e.once("app"); obj == nil || !strings.Contains(says(obj, meta.ReadyCondition), "spec.kubeConfig is not supported") {
-		t.Error("the object is gone, and what it applied elsewhere is forgotten")
-	}
-
-	e.edit("app", func(k *kustomizev1.Kustomization) { k.Spec.Suspend = true })
-
-	if obj, _ := e.once("app"); obj != nil || !e.fetch(&corev1.ConfigMap{}, "a") {
-		t.Error("a suspended object stays, or takes something with it")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
 )
 
 // SourceKey returns the kind and the name of the source of the Kustomization.
@@ -25,13 +26,22 @@ func DependencyKeys(obj *kustomizev1.Kustomization) []types.NamespacedName {
 	return keys
 }
 
-// ConfigKeys returns the objects of the kind, ConfigMap or Secret, that hold variables of the Kustomization.
+// ConfigKeys returns the objects of the kind, ConfigMap or Secret, that hold variables or the kubeconfig of the Kustomization.
 func ConfigKeys(obj *kustomizev1.Kustomization, kind string) []types.NamespacedName {
-	if obj.Spec.PostBuild == nil {
-		return nil
+	var keys []types.NamespacedName
+
+	if to := obj.Spec.KubeConfig; to != nil {
+		switch {
+		case kind == meta.KindSecret && to.SecretRef != nil:
+			keys = append(keys, types.NamespacedName{Namespace: obj.Namespace, Name: to.SecretRef.Name})
+		case kind == meta.KindConfigMap && to.ConfigMapRef != nil:
+			keys = append(keys, types.NamespacedName{Namespace: obj.Namespace, Name: to.ConfigMapRef.Name})
+		}
 	}
 
-	var keys []types.NamespacedName
+	if obj.Spec.PostBuild == nil {
+		return keys
+	}
 
 	for _, ref := range obj.Spec.PostBuild.SubstituteFrom {
 		if ref.Kind == kind {

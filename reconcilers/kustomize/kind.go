@@ -20,6 +20,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 const (
@@ -91,6 +92,9 @@ type Deps struct {
 	Applier *apply.Applier
 	Hub     *health.Hub
 
+	// Remote are the clusters of kubeconfigs. They wake as Access's Applier and Hub do.
+	Remote *remote.Clusters
+
 	// Expressions compiles the expressions of health checks and dependencies.
 	Expressions *expression.Compiler
 
@@ -156,6 +160,8 @@ type scope struct {
 	artifact   *meta.Artifact   // set by resolve
 	variables  *build.Variables // set by load
 
+	site *reconciler // works in the remote cluster, if there is one; set by connect and reach
+
 	client   *access.Client // acts as the service account; set by plan
 	attempt  *attempt       // set by plan
 	inputs   string         // everything that what is applied depends on; set by plan
@@ -182,10 +188,12 @@ func (s *scope) related() *corev1.ObjectReference {
 	}
 }
 
-// reconciler holds what the steps share beyond one run.
+// reconciler holds what the steps share beyond one run. That of a remote cluster has the same memory, but the Access, Applier
+// and Hub of that cluster.
 type reconciler struct {
 	Deps
-	memory memory
+	memory *memory
+	home   *access.Factory // the cluster with the Kustomizations and their service accounts
 }
 
 // Kind declares how a Kustomization is reconciled.
@@ -197,7 +205,7 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 	d.RequeueDependency = cmp.Or(d.RequeueDependency, 30*time.Second)
 	d.Recheck = cmp.Or(d.Recheck, 6*time.Hour)
 	d.Blink = cmp.Or(d.Blink, 300*time.Millisecond)
-	r := &reconciler{Deps: d}
+	r := &reconciler{Deps: d, memory: &memory{}, home: d.Access}
 
 	return engine.Kind[*kustomizev1.Kustomization, scope]{
 		Name:       kustomizev1.KustomizationKind,
@@ -215,15 +223,17 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 			{Name: "resolve", Reason: meta.ArtifactFailedReason, Run: r.resolve},
 			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: r.depend},
 			{Name: "load", Reason: meta.BuildFailedReason, Run: r.load},
-			{Name: "plan", Reason: meta.ReconciliationFailedReason, Run: r.plan},
+			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: r.connect},
+			{Name: "plan", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).plan)},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
-			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},
-			{Name: "prune", Reason: meta.PruneFailedReason, Run: r.prune},
-			{Name: "wait", Reason: meta.HealthCheckFailedReason, Run: r.wait},
+			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).apply)},
+			{Name: "prune", Reason: meta.PruneFailedReason, Run: r.there((*reconciler).prune)},
+			{Name: "wait", Reason: meta.HealthCheckFailedReason, Run: r.there((*reconciler).wait)},
 			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
 		},
 		Delete: engine.Steps[*kustomizev1.Kustomization, scope]{
-			{Name: "remove", Reason: meta.PruneFailedReason, Run: r.remove},
+			{Name: "reach", Reason: meta.PruneFailedReason, Run: r.reach},
+			{Name: "remove", Reason: meta.PruneFailedReason, Run: r.there((*reconciler).remove)},
 		},
 		Events:  r.events,
 		Failure: failure,
@@ -247,5 +257,6 @@ func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *
 // forget drops what is known of a Kustomization that is gone.
 func (r *reconciler) forget(key types.NamespacedName) {
 	r.Applier.Forget(Owner(key).ID)
+	r.Remote.Release(Owner(key).ID)
 	r.memory.drop(key)
 }

@@ -2,7 +2,6 @@ package kustomize
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -61,11 +60,6 @@ func (r *reconciler) remove(ctx context.Context, obj *kustomizev1.Kustomization,
 		return nil
 	}
 
-	if obj.Spec.KubeConfig != nil {
-		return errors.New("pruning for deleted resource failed: spec.kubeConfig is not supported by this version, " +
-			"so that objects in another cluster cannot be deleted; suspend the object to leave them")
-	}
-
 	if what == deleteAndWait && !s.memo.removing.IsZero() {
 		return r.terminate(ctx, obj, s)
 	}
@@ -101,7 +95,7 @@ func (r *reconciler) accountMissing(ctx context.Context, obj *kustomizev1.Kustom
 
 	id := access.ID{Kind: "ServiceAccount", Namespace: obj.Namespace, Name: name}
 
-	_, err = r.Access.Own().GetMeta(ctx, access.Ref{ID: id, Version: "v1"})
+	_, err = r.home.Own().GetMeta(ctx, access.Ref{ID: id, Version: "v1"})
 	if apierrors.IsNotFound(err) {
 		return err, nil
 	}

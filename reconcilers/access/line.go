@@ -1,0 +1,155 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+const (
+	minPeace = 5 * time.Second
+	maxPeace = 2 * time.Minute
+
+	// maxAnswer is how long an answer of a remote cluster may be, in bytes, but for watches, whose events are bounded.
+	maxAnswer = 256 << 20
+)
+
+// UnreachableError says that a remote cluster does not answer, and is asked again later.
+type UnreachableError struct {
+	// Until is when it makes sense to ask again.
+	Until time.Time
+	// Err is what happened.
+	Err error
+}
+
+// Error implements error.
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("the cluster does not answer: %v", e.Err)
+}
+
+// Unwrap returns what happened.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// probing is the key of a context whose request is sent even over a line that is down.
+type probing struct{}
+
+// line tells whether a remote cluster answers. One request that does not come through is enough: all others would take as
+// long to find out, and occupy who has something else to do.
+type line struct {
+	clock clock.PassiveClock
+
+	mu    sync.Mutex
+	err   error // nil: up
+	peace time.Duration
+	until time.Time
+}
+
+func newLine(c clock.PassiveClock) *line {
+	if c == nil {
+		c = clock.RealClock{}
+	}
+
+	return &line{clock: c}
+}
+
+func (l *line) down() *UnreachableError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.err == nil || !l.clock.Now().Before(l.until) {
+		return nil
+	}
+
+	return &UnreachableError{Until: l.until, Err: l.err}
+}
+
+func (l *line) broken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.err != nil
+}
+
+// broke notes that a request did not come through. What fails while the line is down counts once.
+func (l *line) broke(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	now := l.clock.Now()
+	if l.err != nil && now.Before(l.until) {
+		return
+	}
+
+	l.err, l.peace = err, min(max(2*l.peace, minPeace), maxPeace)
+	l.until = now.Add(l.peace)
+}
+
+func (l *line) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.err, l.peace = nil, 0
+}
+
+// wrap sees every exchange.
+func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		ctx := req.Context()
+
+		if err := l.down(); err != nil && ctx.Value(probing{}) == nil {
+			return nil, err
+		}
+
+		resp, err := next.RoundTrip(req)
+		if err != nil {
+			if !errors.Is(ctx.Err(), context.Canceled) { // else the caller has lost interest
+				l.broke(err)
+			}
+
+			return nil, err
+		}
+
+		l.answered()
+
+		if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+			_ = resp.Body.Close()
+
+			return nil, fmt.Errorf("the cluster answers with a redirect (%d), which is not followed", resp.StatusCode)
+		}
+
+		if !req.URL.Query().Has("watch") {
+			resp.Body = &answer{ReadCloser: resp.Body, ctx: ctx, line: l, left: maxAnswer}
+		}
+
+		return resp, nil
+	})
+}
+
+// answer is the body of an answer, which is bounded, and has to come.
+type answer struct {
+	io.ReadCloser
+	ctx  context.Context //nolint:containedctx // of the request that this is the answer to
+	line *line
+	left int64
+}
+
+// Read implements io.Reader.
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+
+	if a.left -= int64(n); a.left < 0 {
+		return 0, fmt.Errorf("the answer of the cluster is longer than %d bytes", int64(maxAnswer))
+	}
+
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(a.ctx.Err(), context.Canceled) {
+		a.line.broke(err)
+	}
+
+	return n, err
+}

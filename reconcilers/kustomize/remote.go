@@ -1,0 +1,105 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/remote"
+)
+
+// connectAgain is when a run looks at the latest whether its cluster is connected to, if nothing wakes it before.
+const connectAgain = time.Minute
+
+type step func(r *reconciler, ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error
+
+// there runs the step in the cluster that the run is about.
+func (r *reconciler) there(run step) func(context.Context, *kustomizev1.Kustomization, *scope) error {
+	return func(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+		if s.site != nil {
+			return run(s.site, ctx, obj, s)
+		}
+
+		return run(r, ctx, obj, s)
+	}
+}
+
+// connect finds the cluster that the kubeconfig leads to.
+func (r *reconciler) connect(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	owner := ownerOf(obj).ID
+
+	if obj.Spec.KubeConfig == nil {
+		r.Remote.Release(owner) // there may have been one before
+
+		return nil
+	}
+
+	r.Applier.Forget(owner) // it may have been applied here before
+
+	err := r.enter(ctx, obj, s)
+
+	switch {
+	case errors.Is(err, remote.ErrConnecting):
+		return engine.Await(connectAgain, "Connecting to the remote cluster")
+	case err != nil:
+		s.memo.end()
+
+		return engine.Fail(meta.ReconciliationFailedReason, fmt.Errorf("failed to build kube client: %w", err))
+	}
+
+	return nil
+}
+
+// enter makes the cluster of the kubeconfig the one that the run is about.
+func (r *reconciler) enter(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	cluster, err := r.Remote.Open(ctx, remote.Request{
+		Owner: ownerOf(obj).ID, Ref: *obj.Spec.KubeConfig, ServiceAccount: r.account(obj),
+	})
+	if err != nil {
+		return err
+	}
+
+	site := *r
+	site.Access, site.Hub, site.Applier = cluster.Access, cluster.Hub, cluster.Applier
+	s.site = &site
+
+	return nil
+}
+
+// reach connects to the cluster with the objects of a Kustomization that is deleted, if something may have to be done there. A
+// cluster that cannot be reached keeps the finalizer as long as the inventory holds something: whoever wants to leave it
+// behind suspends the object.
+func (r *reconciler) reach(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if obj.Spec.KubeConfig == nil || removalOf(obj) == leave {
+		return nil
+	}
+
+	known := len(s.previous) > 0
+	if !known && (s.memo.adopted || r.concluded(ctx, obj)) {
+		return nil
+	}
+
+	missing, err := r.accountMissing(ctx, obj)
+	if err != nil {
+		return fmt.Errorf("pruning for deleted resource failed: %w", err)
+	}
+
+	if missing != nil {
+		return nil // as what, is gone: nothing will be deleted
+	}
+
+	err = r.enter(ctx, obj, s)
+
+	switch {
+	case errors.Is(err, remote.ErrConnecting):
+		return engine.Await(connectAgain, "Connecting to the remote cluster")
+	case err != nil && known:
+		return fmt.Errorf("pruning for deleted resource failed: %w", err)
+	}
+
+	return nil // that nothing is known to be there is no reason to keep the object
+}

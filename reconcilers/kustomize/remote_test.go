@@ -1,0 +1,446 @@
+package kustomize_test
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access/accesstest"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/test/cluster"
+)
+
+// elsewhere is a second cluster.
+var elsewhere struct {
+	once    sync.Once
+	cluster *cluster.Cluster
+	err     error
+}
+
+// away is the second cluster, with a namespace of the same name as at home.
+type away struct {
+	*env
+	config *rest.Config
+	c      client.WithWatch
+}
+
+func newAway(e *env) *away {
+	e.t.Helper()
+
+	elsewhere.once.Do(func() {
+		elsewhere.cluster, elsewhere.err = cluster.Start(context.Background(), cluster.Options{})
+	})
+	must(e.t, elsewhere.err)
+
+	a := &away{env: e, config: elsewhere.cluster.Config()}
+
+	var err error
+	a.c, err = client.NewWithWatch(a.config, client.Options{Scheme: e.c.Scheme()})
+	must(e.t, err)
+	must(e.t, a.c.Create(e.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.namespace}}))
+
+	return a
+}
+
+func (a *away) data(name string) map[string]string {
+	a.t.Helper()
+
+	obj := &corev1.ConfigMap{}
+	if err := a.c.Get(a.t.Context(), types.NamespacedName{Namespace: a.namespace, Name: name}, obj); apierrors.IsNotFound(err) {
+		return nil
+	} else {
+		must(a.t, err)
+	}
+
+	return obj.Data
+}
+
+// kubeconfig is one with the credentials of the configuration.
+func kubeconfig(t *testing.T, config *rest.Config) []byte {
+	t.Helper()
+
+	c := api.NewConfig()
+	c.Clusters["c"] = &api.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	c.AuthInfos["u"] = &api.AuthInfo{
+		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Token: config.BearerToken,
+	}
+	c.Contexts["x"] = &api.Context{Cluster: "c", AuthInfo: "u"}
+	c.CurrentContext = "x"
+
+	raw, err := clientcmd.Write(*c)
+	must(t, err)
+
+	return raw
+}
+
+// secret writes a Secret with a kubeconfig.
+func (e *env) secret(name, key string, content []byte) {
+	e.t.Helper()
+
+	obj := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name}, Data: map[string][]byte{key: content}}
+	if err := e.c.Create(e.t.Context(), obj); apierrors.IsAlreadyExists(err) {
+		must(e.t, e.c.Update(e.t.Context(), obj))
+	} else {
+		must(e.t, err)
+	}
+}
+
+func secretRef(name, key string) *meta.KubeConfigReference {
+	return &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: name, Key: key}}
+}
+
+// TestRemote holds that everything that a Kustomization does goes to the cluster of its kubeconfig: apply, health, drift, prune
+// and removal.
+func TestRemote(t *testing.T) {
+	e := newEnv(t)
+	a := newAway(e)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1")})
+	e.secret("away", "value", kubeconfig(t, a.config))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.KubeConfig, s.Wait = secretRef("away", ""), true
+	})
+	e.ready("app")
+
+	check := func(what string, want ...string) {
+		t.Helper()
+
+		got := []string{a.data("a")["key"], a.data("b")["key"], fmt.Sprint(e.data("a") == nil)}
+		if diff := cmp.Diff(append(want, "true"), got); diff != "" {
+			t.Errorf("%s: a and b there, and nothing here: -want, +got:\n%s", what, diff)
+		}
+	}
+	check("applied", "1", "1")
+
+	must(t, a.c.Patch(t.Context(), &corev1.ConfigMap{ObjectMeta: b(e)}, client.RawPatch(types.MergePatchType, []byte(`{"data":{"key":"x"}}`))))
+	e.awaken("app", "an object has drifted in the other cluster")
+	e.ready("app")
+	check("corrected", "1", "1")
+
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2")})
+	e.ready("app")
+	check("pruned", "2", "")
+
+	// The same cluster by another kubeconfig, as after a rotation of the credentials.
+	before := e.deps.Remote.Len()
+	e.secret("away", "value", append(kubeconfig(t, a.config), "# rotated\n"...))
+	e.ready("app")
+
+	if after := e.deps.Remote.Len(); before != 1 || after != 1 {
+		t.Errorf("there are %d clusters before the rotation and %d after, want 1", before, after)
+	}
+
+	// Without the kubeconfig nothing is deleted, and nothing forgotten.
+	must(t, e.c.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "away"}}))
+
+	if obj, _ := e.once("app"); !strings.HasPrefix(says(obj, meta.ReadyCondition),
+		"False ReconciliationFailed: failed to build kube client: unable to read KubeConfig secret 'NS/away' error: ") {
+		t.Errorf("Ready is %q when the kubeconfig is missing", says(obj, meta.ReadyCondition))
+	}
+
+	if n := e.deps.Remote.Len(); n != 0 {
+		t.Errorf("%d clusters are left that nobody has credentials for", n)
+	}
+
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+
+	if obj, _ := e.once("app"); obj == nil || !strings.Contains(says(obj, meta.ReadyCondition), "pruning for deleted resource failed: unable to read") {
+		t.Error("the object is gone, and what it applied elsewhere is forgotten")
+	}
+
+	e.secret("away", "value", kubeconfig(t, a.config))
+	e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
+	check("removed", "", "")
+
+	if n := e.deps.Remote.Len(); n != 0 {
+		t.Errorf("%d clusters are left that nobody uses", n)
+	}
+}
+
+// TestRemoteMoves holds that a Kustomization that gets a kubeconfig, or loses it, applies to the right cluster.
+func TestRemoteMoves(t *testing.T) {
+	e := newEnv(t)
+	a := newAway(e)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.secret("away", "conf", kubeconfig(t, a.config))
+	e.kustomization("app", nil)
+	e.ready("app")
+
+	e.edit("app", func(k *kustomizev1.Kustomization) { k.Spec.KubeConfig = secretRef("away", "conf") })
+	e.run("app", "there", func(obj *kustomizev1.Kustomization) bool { return obj.Status.ObservedGeneration == obj.Generation })
+
+	if a.data("a") == nil {
+		t.Error("nothing is applied to the other cluster")
+	}
+
+	must(t, e.c.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "a"}}))
+	e.edit("app", func(k *kustomizev1.Kustomization) { k.Spec.KubeConfig = nil })
+	e.run("app", "here", func(obj *kustomizev1.Kustomization) bool { return obj.Status.ObservedGeneration == obj.Generation })
+
+	if e.data("a") == nil {
+		t.Error("nothing is applied here any more")
+	}
+}
+
+// TestRemoteUnreachable holds that a cluster that does not answer holds nobody up, and is told.
+func TestRemoteUnreachable(t *testing.T) {
+	e := newEnv(t)
+
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says anything
+	must(t, err)
+
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.secret("away", "value.yaml", kubeconfig(t, &rest.Config{Host: "https://" + silent.Addr().String(), BearerToken: "t"}))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef("away", "") })
+	e.kustomization("other", nil)
+
+	obj, _ := e.once("app")
+	wantConditions(t, obj, map[string]string{
+		"Ready":       "Unknown Progressing: Reconciliation in progress",
+		"Reconciling": "True Progressing: Connecting to the remote cluster",
+	})
+	e.ready("other")
+	e.calm()
+	must(t, silent.Close())
+	e.awaken("app", "the connection has failed")
+
+	obj, after := e.once("app")
+	if got := says(obj, meta.ReadyCondition); !strings.HasPrefix(got, "False ReconciliationFailed: failed to build kube client: the cluster does not answer: ") ||
+		after == 0 || engine.IsTrue(obj, meta.StalledCondition) {
+		t.Errorf("Ready is %q, next run in %s", got, after)
+	}
+
+	// Nothing is known to be there, so that it may go.
+	must(t, e.c.Delete(t.Context(), obj))
+	e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
+}
+
+// proxy stands in front of an API server and writes down who asks for what.
+type proxy struct {
+	server *httptest.Server
+
+	mu   sync.Mutex
+	seen []exchange
+}
+
+// exchange is a request that went over the wire.
+type exchange struct{ verb, path, query, user string }
+
+// newProxy makes one that passes requests on with the rights of the configuration.
+func newProxy(t *testing.T, config *rest.Config) *proxy {
+	t.Helper()
+
+	to, err := url.Parse(config.Host)
+	must(t, err)
+	transport, err := rest.TransportFor(config)
+	must(t, err)
+
+	p := &proxy{}
+	pass := &httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Header.Del("Authorization")
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	p.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		p.mu.Lock()
+		p.seen = append(p.seen, exchange{accesstest.Verb(req), req.URL.Path, req.URL.RawQuery, req.Header.Get("Impersonate-User")})
+		p.mu.Unlock()
+		pass.ServeHTTP(w, req)
+	}))
+	t.Cleanup(p.server.CloseClientConnections)
+	t.Cleanup(p.server.Close)
+
+	return p
+}
+
+func (p *proxy) config() *rest.Config {
+	return &rest.Config{Host: p.server.URL, BearerToken: "anything", TLSClientConfig: rest.TLSClientConfig{
+		CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw}),
+	}}
+}
+
+// by returns the requests that did not come from the user, without those that the function lets pass.
+func (p *proxy) strangers(user string, allowed func(exchange) bool) (strange []string, own int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	for _, x := range p.seen {
+		switch {
+		case x.user == user:
+			own++
+		case !allowed(x):
+			strange = append(strange, fmt.Sprintf("%s %s?%s as %q", x.verb, x.path, x.query, x.user))
+		}
+	}
+
+	return slices.Compact(strange), own
+}
+
+// allow lets a service account do everything in a namespace.
+func allow(t *testing.T, c client.Client, namespace, account string) {
+	t.Helper()
+	must(t, c.Create(t.Context(), &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}},
+	}))
+	must(t, c.Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: account},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account}},
+	}))
+}
+
+// TestTenancy proves on the wire that whatever is done for a tenant's Kustomization is done as the tenant. At home the process
+// itself only looks: at the labels of applied objects, in watches that all tenants share, at what is served, and, to remove a
+// Kustomization, at its service account. In another cluster it does nothing at all as itself.
+func TestTenancy(t *testing.T) {
+	cases := map[string]struct{ remote bool }{"Home": {false}, "Away": {true}}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			at, config, c := e.data, e.config, client.Client(e.c)
+
+			if tc.remote {
+				a := newAway(e)
+				at, config, c = a.data, a.config, a.c
+			}
+
+			p := newProxy(t, config)
+			user := "system:serviceaccount:" + e.namespace + ":team"
+
+			e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "team"}})
+			allow(t, c, e.namespace, "team")
+
+			if tc.remote {
+				e.secret("away", "value", kubeconfig(t, p.config()))
+			} else {
+				e.front = p.config()
+				e.restart()
+			}
+
+			e.publish("repo", "main@sha1:1", map[string]string{
+				"a.yaml": configMap("a", "1"), "b.yaml": configMap("b", "1"), "app.yaml": deployment("web", "a:1"),
+			})
+			e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+				s.ServiceAccountName = "team"
+				s.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "a", Namespace: e.namespace}}
+
+				if tc.remote {
+					s.KubeConfig = secretRef("away", "")
+				}
+			})
+			e.ready("app")
+			e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2"), "app.yaml": deployment("web", "a:2")})
+			e.eventually("the new revision is applied", func() error {
+				e.once("app")
+
+				return wants("a", at("a")["key"], "2", "b", at("b")["key"], "")
+			})
+			// Somebody asks for a reconcile, and for everything to be looked at.
+			e.edit("app", func(k *kustomizev1.Kustomization) {
+				k.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
+			})
+			e.once("app")
+			e.edit("app", func(k *kustomizev1.Kustomization) {
+				k.Spec.DeletionPolicy = kustomizev1.DeletionPolicyWaitForTermination
+			})
+			must(t, e.c.Delete(t.Context(), e.get("app")))
+			e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
+
+			strange, own := p.strangers(user, func(x exchange) bool { return !tc.remote && looks(x, e.namespace) })
+			if len(strange) > 0 {
+				t.Errorf("requests without the tenant's identity:\n%s", strings.Join(strange, "\n"))
+			}
+
+			if own < 8 { // two applies, a prune and a removal
+				t.Errorf("only %d requests are the tenant's: did they go another way?", own)
+			}
+		})
+	}
+}
+
+// looks tells what the process may look at as itself in its own cluster.
+func looks(x exchange, namespace string) bool {
+	switch x.verb {
+	case "discover":
+		return true
+	case "list", "watch":
+		query, err := url.ParseQuery(x.query)
+
+		return err == nil && !strings.Contains(x.path, "/namespaces/"+namespace+"/") && query.Get("labelSelector") != "" ||
+			strings.HasPrefix(query.Get("fieldSelector"), "metadata.name=")
+	case "get":
+		return x.path == "/api/v1/namespaces/"+namespace+"/serviceaccounts/team"
+	}
+
+	return false
+}
+
+// TestRemoteGeneric holds that a cluster that trusts this one's tokens is reached by one of the tenant's service accounts.
+func TestRemoteGeneric(t *testing.T) {
+	e := newEnv(t)
+	e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "team"}})
+	allow(t, e.c, e.namespace, "team")
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "there"}, Data: map[string]string{
+		"provider": "generic", "address": e.config.Host, "ca.crt": string(e.config.CAData), "serviceAccountName": "team",
+		"audiences": "https://kubernetes.default.svc.cluster.local",
+	}}
+	e.create(config)
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.KubeConfig = &meta.KubeConfigReference{ConfigMapRef: &meta.LocalObjectReference{Name: "there"}}
+	})
+	e.ready("app")
+
+	cases := map[string]struct {
+		reason, key, value, want string
+	}{
+		"Identity": {"The process's own token is not for addresses of tenants.", "serviceAccountName", "",
+			"KubeConfig ConfigMap 'NS/there': key 'serviceAccountName' is missing"},
+		"Address": {"An address is needed.", "address", "", "KubeConfig ConfigMap 'NS/there': key 'address' is missing"},
+		"Plain": {"Tokens go over TLS.", "address", "http://127.0.0.1:1",
+			`KubeConfig ConfigMap 'NS/there': address: the server has scheme "http", want https`},
+		"Cloud": {"Without a cloud its clusters are unknown.", "provider", "aws",
+			`KubeConfig ConfigMap 'NS/there': provider "aws" is not supported by this version`},
+		"Provider": {"The provider has to be one.", "provider", "Generic",
+			"KubeConfig ConfigMap 'NS/there': key 'provider' is \"Generic\", want aws, azure, gcp or generic"},
+	}
+
+	for name, tc := range cases {
+		changed := config.DeepCopy()
+		changed.ResourceVersion = ""
+		changed.Data[tc.key] = tc.value
+		must(t, e.c.Update(t.Context(), changed))
+
+		obj, _ := e.once("app")
+		if got, want := says(obj, meta.ReadyCondition), "False ReconciliationFailed: failed to build kube client: "+tc.want; got != want {
+			t.Errorf("%s: %s\nReady is %q, want %q", name, tc.reason, got, want)
+		}
+	}
+}

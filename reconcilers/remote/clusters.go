@@ -1,0 +1,206 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/flight"
+	"github.com/weir-dev/weir/reconcilers/health"
+)
+
+// ErrConnecting says that a cluster is being connected to. Who asked is woken when that is over.
+var ErrConnecting = errors.New("connecting to the remote cluster")
+
+// Configs reads the objects with kubeconfigs. They are read each time.
+type Configs interface {
+	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+}
+
+// Options are what Clusters need.
+type Options struct {
+	// Configs is required.
+	Configs Configs
+	// Local is the cluster with the service accounts that the provider generic makes tokens of. It is required.
+	Local *access.Factory
+	// Wake is called when a cluster is connected, or what its hub and applier watch wants attention. It must not block. It is
+	// required.
+	Wake func(owner access.ID, cause health.Cause)
+	// Cloud knows the clusters of clouds. Nil refuses the providers aws, azure and gcp.
+	Cloud Cloud
+	// Rules say what kubeconfigs may do.
+	Rules access.Rules
+	// DefaultServiceAccount gives the identity for a ConfigMap that names none.
+	DefaultServiceAccount string
+	// Access are the options of the clients.
+	Access access.Options
+	// Patience is how long somebody who needs a cluster waits for the connection. Zero means 300 ms.
+	Patience time.Duration
+}
+
+// Request says who needs a cluster, which, and as whom.
+type Request struct {
+	// Owner gets the cluster until it asks for another one, or releases it.
+	Owner access.ID
+	// Ref leads to the kubeconfig, in the namespace of the owner.
+	Ref meta.KubeConfigReference
+	// ServiceAccount to impersonate in the cluster, of the owner's namespace. Empty means to act as the kubeconfig says.
+	ServiceAccount string
+}
+
+// Cluster is a remote cluster under one identity. It may be used until its owner releases it.
+type Cluster struct {
+	Access  *access.Factory // all its clients have the identity
+	Hub     *health.Hub
+	Applier *apply.Applier
+}
+
+// Clusters are all that somebody needs at present. Their methods may be called concurrently.
+type Clusters struct {
+	Options
+
+	ctx  context.Context //nolint:containedctx // ends connecting when the process does
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	mu     sync.Mutex
+	links  map[flight.Fingerprint]*link
+	leases map[access.ID]*link
+	closed bool
+}
+
+// New makes Clusters. Close ends what they run.
+func New(o Options) *Clusters {
+	o.Patience = cmp.Or(o.Patience, 300*time.Millisecond)
+	ctx, stop := context.WithCancel(context.Background())
+
+	return &Clusters{Options: o, ctx: ctx, stop: stop, links: map[flight.Fingerprint]*link{}, leases: map[access.ID]*link{}}
+}
+
+// Open returns the cluster that the request is about, and leases it to the owner in place of the one it had. Its kubeconfig
+// is read each time; other contents, or another identity, are another cluster. The error is ErrConnecting, an
+// *access.UnreachableError, or says what is wrong with the kubeconfig.
+func (c *Clusters) Open(ctx context.Context, r Request) (*Cluster, error) {
+	to, err := c.resolve(ctx, r)
+	if err != nil {
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) || apierrors.IsNotFound(err) { // it was taken away, and did not only fail to be read
+			c.Release(r.Owner)
+		}
+
+		return nil, err
+	}
+
+	l, err := c.lease(r.Owner, to)
+	if err != nil {
+		return nil, err
+	}
+
+	return l.wait(ctx, r.Owner, c.Patience)
+}
+
+// Release takes back the cluster of the owner, if it has one, and forgets what it applied there. The connection of a cluster
+// that nobody has any more is closed in the background.
+func (c *Clusters) Release(owner access.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.release(owner)
+}
+
+func (c *Clusters) release(owner access.ID) {
+	l := c.leases[owner]
+	if l == nil {
+		return
+	}
+
+	delete(c.leases, owner)
+
+	if l.users--; l.users == 0 {
+		delete(c.links, l.to.key)
+	}
+
+	last := l.users == 0
+
+	if !c.closed {
+		c.runs.Go(func() { l.drop(owner, last) })
+	}
+}
+
+func (c *Clusters) lease(owner access.ID, to destination) (*link, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	if c.closed {
+		return nil, errors.New("the process ends")
+	}
+
+	if had := c.leases[owner]; had != nil {
+		if had.to.key == to.key {
+			return had, nil
+		}
+
+		c.release(owner)
+	}
+
+	l := c.links[to.key]
+	if l == nil {
+		l = newLink(c, to)
+		c.links[to.key] = l
+	}
+
+	l.users++
+	c.leases[owner] = l
+
+	return l, nil
+}
+
+// spawn runs something that Close waits for, unless everything ends.
+func (c *Clusters) spawn(fn func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	if !c.closed {
+		c.runs.Go(fn)
+	}
+
+	return !c.closed
+}
+
+// Len returns how many clusters there are.
+func (c *Clusters) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	return len(c.links)
+}
+
+// Close ends all connections and waits until nothing runs any more.
+func (c *Clusters) Close() {
+	c.mu.Lock()
+	c.closed = true
+	links := c.links
+	c.links, c.leases = map[flight.Fingerprint]*link{}, map[access.ID]*link{}
+	c.mu.Unlock()
+	c.stop()
+
+	for _, l := range links {
+		l.close()
+	}
+
+	c.runs.Wait()
+}
+
+// describe names the object with the kubeconfig.
+func describe(kind, namespace, name string) string {
+	return fmt.Sprintf("%s '%s/%s'", kind, namespace, name)
+}
