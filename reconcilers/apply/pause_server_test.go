@@ -139,7 +139,7 @@ func TestWaitEnds(t *testing.T) {
 			step:   time.Minute, set: strings.ReplaceAll(heldJob, "main:1", "main:2"),
 			want: func(_ *apply.Result, err error) bool {
 				return err != nil && strings.Contains(err.Error(), "/job apply failed: Job/") &&
-					strings.Contains(err.Error(), "/job wait failed: status: 'Terminating'")
+					strings.Contains(err.Error(), "/job wait failed: status: '")
 			},
 		},
 		"superseded": {

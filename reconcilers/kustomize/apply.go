@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -23,6 +22,8 @@ import (
 // apply brings the objects into the cluster. The inventory holds them from now on.
 func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	if !s.decision.work {
+		r.reportFights(ctx, obj, s, r.Applier.Fights(ownerOf(obj).ID))
+
 		return nil
 	}
 
@@ -56,7 +57,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		return r.failed(obj, s, meta.ReconciliationFailedReason, err)
 	}
 
-	r.reportFights(ctx, s, result.Fights)
+	r.reportFights(ctx, obj, s, result.Fights)
 
 	current := references(s.applied.Inventory())
 
@@ -176,32 +177,6 @@ func appliedBy(m *metav1.PartialObjectMetadata, manager string, since time.Time)
 		return e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" &&
 			e.Time != nil && !e.Time.Time.Before(since)
 	})
-}
-
-// reportFights tells once of each object that somebody else keeps changing back.
-func (r *reconciler) reportFights(ctx context.Context, s *scope, fights []apply.Fight) {
-	known := map[access.ID]bool{}
-
-	for _, f := range fights {
-		known[f.ID] = true
-
-		if s.memo.fights[f.ID] {
-			continue
-		}
-
-		what := "is deleted again and again"
-		if f.Manager != "" {
-			what = fmt.Sprintf("is changed back by %q again and again", f.Manager)
-		}
-
-		engine.Emit(ctx, engine.Event{
-			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Action: actionApply,
-			Message:  fmt.Sprintf("%s %s: corrections are slowed down", f.ID, what),
-			Metadata: metadata(s.artifact), Related: s.related(),
-		})
-	}
-
-	s.memo.fights = known
 }
 
 // prune takes out what is no longer built, or forgets it.

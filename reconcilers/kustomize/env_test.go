@@ -82,6 +82,8 @@ type env struct {
 	rules     access.Rules
 	deps      kustomize.Deps
 
+	applierClock k8sclock.WithDelayedExecution
+
 	factory *access.Factory
 	hub     *health.Hub
 	runner  interface {
@@ -218,8 +220,12 @@ func (e *env) restart() {
 	})
 	e.cleanup(clusters.Close)
 	e.deps.Remote = clusters
-	// An hour ahead, nothing that the API server has written is so recent that its time proves nothing.
-	e.deps.Applier = apply.New(e.hub, apply.ApplierOptions{Wake: wake, Clock: ahead{}})
+
+	if e.applierClock == nil {
+		e.applierClock = ahead{} // so that nothing that the API server has written is so recent that its time proves nothing
+	}
+
+	e.deps.Applier = apply.New(e.hub, apply.ApplierOptions{Wake: wake, Clock: e.applierClock})
 
 	counted := rest.CopyConfig(e.config)
 	counted.Wrap(e.patches.Transport)

@@ -37,6 +37,10 @@ func (r *reconciler) events(before, after *kustomizev1.Kustomization, s *scope) 
 	}
 
 	if log := s.applied.Log(); log != "" {
+		if drift := s.applied.Drift(); drift != "" {
+			log += "\n" + drift
+		}
+
 		add(meta.ProgressingReason, actionApply, log)
 	}
 

@@ -143,8 +143,11 @@ func TestLife(t *testing.T) {
 		}
 
 		for _, event := range e.told() {
-			if event != "Normal Progressing Apply: ConfigMap/NS/a configured" && event != "Normal Progressing Apply: ConfigMap/NS/b created" &&
-				event != "Normal Progressing Apply: ConfigMap/NS/a configured\nConfigMap/NS/b created" {
+			const a = "\nConfigMap/NS/a drift corrected: .data.key, changed by \"kustomize.test\""
+			const b = "\nConfigMap/NS/b drift corrected: it was deleted"
+
+			if event != "Normal Progressing Apply: ConfigMap/NS/a configured"+a && event != "Normal Progressing Apply: ConfigMap/NS/b created"+b &&
+				event != "Normal Progressing Apply: ConfigMap/NS/a configured\nConfigMap/NS/b created"+a+b {
 				t.Errorf("event %q", event)
 			}
 		}
