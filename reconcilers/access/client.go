@@ -162,6 +162,8 @@ func (c *Client) Patch(ctx context.Context, ref Ref, t types.PatchType, patch []
 type DeleteOptions struct {
 	// UID that the object must have. Otherwise the error is a conflict. Empty deletes whatever has the name.
 	UID types.UID
+	// ResourceVersion that the object must have. Otherwise the error is a conflict. Empty deletes any version.
+	ResourceVersion string
 	// Propagation is what happens to dependents. Empty stands for the kind's default.
 	Propagation metav1.DeletionPropagation
 }
@@ -173,8 +175,14 @@ func (c *Client) Delete(ctx context.Context, ref Ref, o DeleteOptions) error {
 		return err
 	}
 	opts := metav1.DeleteOptions{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"}}
+	if o.UID != "" || o.ResourceVersion != "" {
+		opts.Preconditions = &metav1.Preconditions{}
+	}
 	if o.UID != "" {
-		opts.Preconditions = &metav1.Preconditions{UID: &o.UID}
+		opts.Preconditions.UID = &o.UID
+	}
+	if o.ResourceVersion != "" {
+		opts.Preconditions.ResourceVersion = &o.ResourceVersion
 	}
 	if o.Propagation != "" {
 		opts.PropagationPolicy = &o.Propagation

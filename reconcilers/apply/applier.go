@@ -89,6 +89,7 @@ type ledger struct {
 	owner     Owner
 	takeovers takeovers
 	records   map[access.ID]*record
+	claims    map[access.ID]struct{} // the set, from before anything of it is written
 	tracked   map[access.ID]struct{} // the set, and what is to be pruned
 	digest    string                 // of the last Apply, if it succeeded
 	changes   Changes                // of the last Apply, none of which is a change any more
@@ -195,6 +196,9 @@ func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref {
 	return out
 }
 
+// Remind wakes the owner after the delay, as if something had drifted.
+func (a *Applier) Remind(owner access.ID, d time.Duration) { a.later(owner, d) }
+
 // Forget drops all that is known about the owner, and the hub's interest in its objects. It deletes nothing.
 func (a *Applier) Forget(owner access.ID) {
 	a.mu.Lock()
@@ -232,10 +236,11 @@ func (a *Applier) adopt(l *ledger, owner Owner, objects []desired, o Options) {
 	l.owner, l.takeovers = owner, owner.takeovers(o.Takeovers)
 	l.digest, l.changes = "", nil
 	l.tracked = make(map[access.ID]struct{}, len(objects)+len(o.Inventory))
+	l.claims = make(map[access.ID]struct{}, len(objects))
 	records := make(map[access.ID]*record, len(objects))
 	for i := range objects {
 		id := objects[i].ID
-		l.tracked[id] = struct{}{}
+		l.tracked[id], l.claims[id] = struct{}{}, struct{}{}
 		if r := l.records[id]; r != nil {
 			records[id] = r
 		}

@@ -29,7 +29,7 @@ type Pruned struct {
 }
 
 // Prune deletes the objects, in the reverse order of application, that carry the owner's labels and no marker against
-// it. An object that is gone counts as deleted. Dependents are deleted in the background. It goes on after an error, and
+// it, and that no other owner of this applier has in its set: one that takes an object over gets it as it is. An object that is gone counts as deleted. Dependents are deleted in the background. It goes on after an error, and
 // returns all of them in one, with the survivors. The result is never nil.
 func (a *Applier) Prune(ctx context.Context, c *access.Client, owner Owner, stale []access.Ref, o PruneOptions) (*Pruned, error) {
 	out := &Pruned{}
@@ -45,6 +45,7 @@ func (a *Applier) Prune(ctx context.Context, c *access.Client, owner Owner, stal
 	order := newOrder(nil)
 	stale = slices.Clone(stale)
 	slices.SortFunc(stale, func(x, y access.Ref) int { return order.compare(y.ID, x.ID) })
+	a.disclaim(l, stale)
 	p := &pruning{Applier: a, client: c, owner: owner}
 	var failed []string
 	var causes []error
@@ -98,8 +99,29 @@ type pruning struct {
 	owner  Owner
 }
 
-// remove deletes one object if it is the owner's to delete. An object that was replaced since it was seen is looked at
-// once more.
+// disclaim takes objects out of what the owner has in its set.
+func (a *Applier) disclaim(l *ledger, refs []access.Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ref := range refs {
+		delete(l.claims, ref.ID)
+	}
+}
+
+// claimed tells whether another owner has the object in its set.
+func (p *pruning) claimed(id access.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for owner, l := range p.ledgers {
+		if _, ok := l.claims[id]; ok && owner != p.owner.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// remove deletes one object if it is the owner's to delete. An object that was changed since it was seen is looked at once
+// more: it may be somebody else's now.
 func (p *pruning) remove(ctx context.Context, ref access.Ref) (Action, error) {
 	live, knowledge := p.hub.Lookup(ref.ID, p.owner.nameLabel())
 	if knowledge == health.Present {
@@ -108,26 +130,32 @@ func (p *pruning) remove(ctx context.Context, ref access.Ref) (Action, error) {
 			return action, err
 		}
 	}
-	m, err := p.client.GetMeta(ctx, access.Ref{ID: ref.ID})
-	switch {
-	case apierrors.IsNotFound(err) || isNoMatch(err):
-		return Deleted, nil
-	case err != nil:
-		return "", err
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		m, err := p.client.GetMeta(ctx, access.Ref{ID: ref.ID})
+		switch {
+		case apierrors.IsNotFound(err) || isNoMatch(err):
+			return Deleted, nil
+		case err != nil:
+			return "", err
+		}
+		live = health.Of(&m.ObjectMeta)
+		action, err := p.delete(ctx, ref, &live)
+		if !apierrors.IsConflict(err) || attempt == attempts {
+			return action, err
+		}
 	}
-	live = health.Of(&m.ObjectMeta)
-	return p.delete(ctx, ref, &live)
 }
 
 func (p *pruning) delete(ctx context.Context, ref access.Ref, live *health.Live) (Action, error) {
-	if m := p.owner.liveMarks(live); !p.owner.owns(live.Labels) || m.keep || m.ignore {
+	if m := p.owner.liveMarks(live); !p.owner.owns(live.Labels) || m.keep || m.ignore || p.claimed(ref.ID) {
 		return Skipped, nil
 	}
 	if live.Deleting {
 		return Deleted, nil
 	}
 	err := p.client.Delete(ctx, access.Ref{ID: ref.ID}, access.DeleteOptions{
-		UID: live.UID, Propagation: metav1.DeletePropagationBackground,
+		UID: live.UID, ResourceVersion: live.ResourceVersion, Propagation: metav1.DeletePropagationBackground,
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return "", err
