@@ -138,7 +138,9 @@ func setupHelmRepository(p *Process) error {
 		return err
 	}
 
-	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{Store: store, Secrets: p, Repositories: n.charts}), sourceWorkers)
+	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{
+		Store: store, Secrets: p, Repositories: n.charts, Workers: p.workers(sourceWorkers),
+	}), sourceWorkers)
 }
 
 func setupHelmChart(p *Process) error {
@@ -169,7 +171,7 @@ func setupHelmChart(p *Process) error {
 		Store: store, Trees: trees, Secrets: p, Sources: chartSources{p}, Repositories: n.charts, Registries: n.registries,
 		Roots: n.roots.TrustedRoot, Revocation: n.client,
 		Limits:            charts.Limits{Bytes: p.Helm.ChartBytes, FileBytes: p.Helm.ChartFileBytes},
-		RequeueDependency: p.RequeueDependency,
+		RequeueDependency: p.RequeueDependency, Workers: p.workers(sourceWorkers),
 	})
 
 	find := finder(p, &sourcev1.HelmChartList{})
