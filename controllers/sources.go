@@ -248,5 +248,7 @@ func setupBucket(p *Process) error {
 		return err //nolint:wrapcheck // says what it could not make
 	}
 
-	return addSource(p, n, bucket.Kind(bucket.Deps{Store: store, Secrets: p, Buckets: buckets}), sourceWorkers)
+	return addSource(p, n, bucket.Kind(bucket.Deps{
+		Store: store, Secrets: p, Buckets: buckets, Workers: p.workers(sourceWorkers),
+	}), sourceWorkers)
 }
