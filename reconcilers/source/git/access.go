@@ -136,14 +136,31 @@ func (r *reconciler) credentials(ctx context.Context, obj *sourcev1.GitRepositor
 		return transport.Credentials{}, fmt.Errorf("there are no credentials of provider %q", provider)
 	}
 
+	certificates, err := certificatesOf(a.secret)
+	if err != nil {
+		return transport.Credentials{}, err
+	}
+
+	// Whoever names an authority and a proxy reads what passes: that may be an identity of their own, not that of the process.
+	if certificates.Authorities() != nil && obj.Spec.ServiceAccountName == "" {
+		return transport.Credentials{}, fmt.Errorf(
+			"provider %q: an authority of a secret needs an identity of the object's own, see spec.serviceAccountName", provider)
+	}
+
 	username, password, bearer, err := r.Cloud.Git(ctx, cloud.Request{
 		Provider: provider, Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name,
 		ServiceAccount: obj.Spec.ServiceAccountName, Proxy: a.proxy,
 	}, obj.Spec.URL)
 
-	// Whoever names an authority and a proxy reads what passes, and the credentials may be those of the process: what the Secret
-	// says about certificates does not count.
-	return transport.Token(username, password, bearer, nil), err
+	return transport.Token(username, password, bearer, certificates), err
+}
+
+func certificatesOf(secret *corev1.Secret) (*secrets.TLS, error) {
+	if secret == nil {
+		return nil, nil //nolint:nilnil // nil is one without certificates
+	}
+
+	return transport.ReadTLS(secret)
 }
 
 // app returns the token of a GitHub App, which is as much the user's as the Secret that holds its key.

@@ -295,7 +295,7 @@ func (f cloudFunc) Git(_ context.Context, r cloud.Request, url string) (username
 func TestClouds(t *testing.T) {
 	w := newWorld(t)
 	r := w.repository(t, "app")
-	byToken, byName := w.serve(t, gitserver.HTTPOptions{Token: "t0ken"}), w.serve(t, gitserver.HTTPOptions{Username: "jane", Password: "pa55"})
+	byToken, byName := w.serve(t, gitserver.HTTPOptions{TLS: true, Token: "t0ken"}), w.serve(t, gitserver.HTTPOptions{Username: "jane", Password: "pa55"})
 
 	var asked []cloud.Request
 
@@ -311,8 +311,9 @@ func TestClouds(t *testing.T) {
 
 		return "jane", "pa55", "", nil
 	})
+	w.secret("ca", map[string]string{"ca.crt": string(byToken.CA)})
 
-	azure := object("azure", byToken.URL(r), withProvider("azure"))
+	azure := object("azure", byToken.URL(r), withProvider("azure"), withSecret("ca"))
 	azure.Spec.ServiceAccountName = "builder"
 	aws := object("aws", byName.URL(r), withProvider("aws"))
 	nobody := object("nobody", byToken.URL(r), withProvider("azure"))
@@ -336,11 +337,14 @@ func TestClouds(t *testing.T) {
 
 // The credentials of a cloud may be those of the process. Whoever names the proxy on the way, and the authority that it signs its
 // certificates with, must not read them.
-func TestCloudsTrustTheMachineAlone(t *testing.T) {
+func TestCloudsOfTheProcess(t *testing.T) {
 	w := newWorld(t)
 	r := w.repository(t, "app")
 	s := w.serve(t, gitserver.HTTPOptions{TLS: true})
+	asked := 0
 	w.deps.Cloud = cloudFunc(func(cloud.Request, string) (username, password, bearer string, err error) {
+		asked++
+
 		return "", "", "t0ken", nil
 	})
 	w.secret("ca", map[string]string{"ca.crt": string(s.CA)})
@@ -349,11 +353,11 @@ func TestCloudsTrustTheMachineAlone(t *testing.T) {
 		obj := object(provider, s.URL(r), withProvider(provider), withSecret("ca"))
 
 		expect(t, w.bench(t, obj).run(t, obj).Object, meta.ReadyCondition,
-			"False GitOperationFailed: failed to checkout and determine revision: unable to list remote for '"+s.URL(r)+
-				"': tls: failed to verify certificate")
+			"False AuthenticationFailed: failed to configure authentication options: provider \""+provider+
+				"\": an authority of a secret needs an identity of the object's own, see spec.serviceAccountName")
 	}
 
-	if n := s.Counts(); n != (gitserver.Counts{}) {
-		t.Errorf("requests went to a server that is not trusted: %+v", n)
+	if n := s.Counts(); asked != 0 || n != (gitserver.Counts{}) {
+		t.Errorf("credentials were asked for %d times, and requests made: %+v", asked, n)
 	}
 }
