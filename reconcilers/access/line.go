@@ -17,7 +17,7 @@ const (
 	maxPeace = 2 * time.Minute
 
 	// maxAnswer is how long an answer of a remote cluster may be, in bytes, but for watches, whose events are bounded.
-	maxAnswer = 256 << 20
+	maxAnswer = 128 << 20
 )
 
 // UnreachableError says that a remote cluster does not answer, and is asked again later.
@@ -35,6 +35,10 @@ func (e *UnreachableError) Error() string {
 
 // Unwrap returns what happened.
 func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// errPeace is what a request gets that is not sent. It does not quote why the one before failed: client-go looks for some of
+// these words, and would try again.
+var errPeace = errors.New("a request has failed, and it is left in peace for a while")
 
 // probing is the key of a context whose request is sent even over a line that is down.
 type probing struct{}
@@ -102,8 +106,8 @@ func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		ctx := req.Context()
 
-		if err := l.down(); err != nil && ctx.Value(probing{}) == nil {
-			return nil, err
+		if down := l.down(); down != nil && ctx.Value(probing{}) == nil {
+			return nil, &UnreachableError{Until: down.Until, Err: errPeace}
 		}
 
 		resp, err := next.RoundTrip(req)

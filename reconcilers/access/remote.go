@@ -129,7 +129,7 @@ func (f *Factory) Probe(ctx context.Context) error {
 	ctx, cancel := f.limit(context.WithValue(ctx, probing{}, true))
 	defer cancel()
 
-	err := f.own.request("GET").AbsPath("version").Do(ctx).Error()
+	err := f.own.request("GET").MaxRetries(0).AbsPath("version").Do(ctx).Error()
 
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && !apierrors.IsUnauthorized(err) && !apierrors.IsInternalError(err) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/engine"
@@ -89,7 +91,9 @@ func (r *reconciler) reach(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	if missing != nil {
-		return nil // as what, is gone: nothing will be deleted
+		r.emitFinal(ctx, obj, corev1.EventTypeWarning, actionFinalize, fmt.Sprintf("unable to prune objects: \n%v", missing))
+
+		return engine.Done() // and never here instead of there
 	}
 
 	err = r.enter(ctx, obj, s)

@@ -1,0 +1,212 @@
+package access
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	testclock "k8s.io/utils/clock/testing"
+)
+
+// served returns a factory for a server with the handler.
+func served(t *testing.T, o Options, token TokenSource, handler http.HandlerFunc) *Factory {
+	t.Helper()
+
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+
+	target, err := Endpoint(server.URL, ca, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if target, err = target.As("ns", "team"); err != nil {
+		t.Fatal(err)
+	}
+
+	f, err := NewRemote(target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(f.Close)
+
+	return f
+}
+
+func fixed(token string) TokenSource {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
+// TestRemoteIdentity shows that not even a look at what is served goes out without the identity, or without a token.
+func TestRemoteIdentity(t *testing.T) {
+	var got atomic.Value
+
+	f := served(t, Options{}, fixed("t"), func(w http.ResponseWriter, req *http.Request) {
+		got.Store(req.URL.Path + " " + req.Header.Get("Impersonate-User") + " " + req.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusForbidden)
+	})
+
+	if err := f.Probe(t.Context()); err != nil {
+		t.Errorf("a cluster that does not tell its version is %v", err)
+	}
+
+	if want := "/version system:serviceaccount:ns:team Bearer t"; got.Load() != want {
+		t.Errorf("the request is %q, want %q", got.Load(), want)
+	}
+
+	_, _ = f.Own().Deletable(t.Context())
+
+	if text, _ := got.Load().(string); !strings.HasSuffix(text, " system:serviceaccount:ns:team Bearer t") || strings.HasPrefix(text, "/version") {
+		t.Errorf("discovery is %q", text)
+	}
+
+	got.Store("")
+
+	empty := served(t, Options{}, fixed(""), func(http.ResponseWriter, *http.Request) { got.Store("a request") })
+	if err := empty.Probe(t.Context()); !errors.Is(err, ErrNoIdentity) || got.Load() != "" {
+		t.Errorf("without a token: %v, and the server has seen %q", err, got.Load())
+	}
+}
+
+func TestProbe(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		answer http.HandlerFunc
+		want   string
+	}{
+		"OK":           {"It is there.", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, ""},
+		"Unauthorized": {"It does not know us.", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "asked for the client to provide credentials"},
+		"Redirect": {"It sends us to somebody else, who gets nothing.", func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "https://192.0.2.1/", http.StatusFound)
+		}, "the cluster answers with a redirect (302), which is not followed"},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := served(t, Options{}, fixed("t"), tc.answer).Probe(t.Context())
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%s: the error is %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAnswerIsBounded(t *testing.T) {
+	body := &answer{ReadCloser: io.NopCloser(strings.NewReader("12345")), ctx: t.Context(), line: newLine(nil), left: 4}
+
+	if _, err := io.ReadAll(body); err == nil || !strings.Contains(err.Error(), "is longer than") {
+		t.Errorf("more than is left is read: %v", err)
+	}
+}
+
+// TestLine shows that one request that does not come through spares all others the wait, and that the cluster is found again.
+func TestLine(t *testing.T) {
+	clock := testclock.NewFakePassiveClock(time.Unix(1000, 0))
+
+	var broken atomic.Bool
+
+	var asked atomic.Int64
+
+	f := served(t, Options{Clock: clock}, fixed("t"), func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+
+		if broken.Load() {
+			panic(http.ErrAbortHandler)
+		}
+
+		_, _ = io.WriteString(w, "{}")
+	})
+
+	if err := f.Probe(t.Context()); err != nil || f.Down() != nil || f.Broken() {
+		t.Fatalf("the cluster is %v, down %v", err, f.Down())
+	}
+
+	peace := []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 2 * time.Minute, 2 * time.Minute}
+
+	broken.Store(true)
+
+	for _, want := range peace {
+		if err := f.Probe(t.Context()); err == nil {
+			t.Fatal("a broken cluster answers")
+		}
+
+		down := f.Down()
+		if down == nil || down.Until.Sub(clock.Now()) != want {
+			t.Fatalf("the cluster is left in peace until %v, want %s from now", down, want)
+		}
+
+		before := asked.Load()
+
+		var unreachable *UnreachableError
+		if _, err := f.Own().Deletable(t.Context()); !errors.As(err, &unreachable) || asked.Load() != before {
+			t.Fatalf("a request meanwhile gets %v, and the server %d more", err, asked.Load()-before)
+		}
+
+		clock.SetTime(clock.Now().Add(want))
+
+		if f.Down() != nil || !f.Broken() {
+			t.Fatal("the cluster is not to be asked again")
+		}
+	}
+
+	broken.Store(false)
+
+	if err := f.Probe(t.Context()); err != nil || f.Down() != nil || f.Broken() {
+		t.Errorf("the cluster is not found again: %v", err)
+	}
+}
+
+// TestLineCancelled shows that a caller who loses interest says nothing about the cluster.
+func TestLineCancelled(t *testing.T) {
+	there := make(chan struct{})
+	f := served(t, Options{}, fixed("t"), func(_ http.ResponseWriter, req *http.Request) {
+		close(there)
+		<-req.Context().Done()
+	})
+
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-there
+		cancel()
+	}()
+
+	if err := f.Probe(ctx); err == nil || f.Broken() {
+		t.Errorf("the error is %v, broken %t", err, f.Broken())
+	}
+}
+
+func TestTokens(t *testing.T) {
+	now := time.Unix(1000, 0)
+	asked := 0
+	fail := errors.New("no")
+
+	source := Tokens(func() time.Time { return now }, func(context.Context) (string, time.Time, error) {
+		if asked++; asked == 3 {
+			return "", time.Time{}, fail
+		}
+
+		return string(rune('a' + asked - 1)), now.Add(100 * time.Second), nil
+	})
+
+	for _, step := range []struct {
+		after time.Duration
+		want  string
+		err   error
+	}{{0, "a", nil}, {79 * time.Second, "a", nil}, {time.Second, "b", nil}, {80 * time.Second, "", fail}, {0, "d", nil}} {
+		now = now.Add(step.after)
+
+		if got, err := source(t.Context()); got != step.want || !errors.Is(err, step.err) {
+			t.Errorf("after %s the token is %q (%v), want %q", step.after, got, err, step.want)
+		}
+	}
+}
