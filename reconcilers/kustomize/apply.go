@@ -187,6 +187,13 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	stale := difference(s.previous, references(obj.Status.Inventory))
 	if len(stale) > 0 && obj.Spec.Prune {
+		if r.hold(ctx, obj, s, s.artifact.Revision, min(obj.GetTimeout(), maxHeldPrune)) {
+			obj.Status.Inventory = inventory(references(obj.Status.Inventory), stale)
+			r.Applier.Remind(ownerOf(obj).ID, lookForOthers)
+
+			return nil
+		}
+
 		pruned, err := r.Applier.Prune(ctx, s.client, ownerOf(obj), stale, apply.PruneOptions{Concurrency: r.Concurrency})
 		s.pruned = pruned.Changes
 

@@ -102,6 +102,9 @@ type Deps struct {
 	// AdditiveCELDependencyCheck). Otherwise the expression alone decides.
 	AdditiveReadyExpr bool
 
+	// Relatives finds those that objects may move to, and those that depend on one that is deleted. Nil waits for nobody.
+	Relatives Relatives
+
 	// NoCrossNamespaceRefs forbids sources and dependencies in other namespaces.
 	NoCrossNamespaceRefs bool
 

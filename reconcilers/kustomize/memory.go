@@ -16,6 +16,8 @@ import (
 // memory holds what the process knows of each Kustomization beyond its status. If it is lost, everything is built and
 // checked once more.
 type memory struct {
+	sources sources
+
 	mu    sync.Mutex
 	memos map[types.NamespacedName]*memo
 }
@@ -41,8 +43,16 @@ type memo struct {
 
 	// attempt is the one that is going on, or nil.
 	attempt *attempt
+	// held is since when nothing is deleted, because others may take it over.
+	held held
 	// removing is when the deletion began, or zero.
 	removing time.Time
+}
+
+// held is since when the deletion of objects is held back for a revision.
+type held struct {
+	revision string
+	since    time.Time
 }
 
 // attempt goes from the first run for a revision, a spec and variables until success or failure.

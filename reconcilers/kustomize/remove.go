@@ -64,6 +64,10 @@ func (r *reconciler) remove(ctx context.Context, obj *kustomizev1.Kustomization,
 		return r.terminate(ctx, obj, s)
 	}
 
+	if err := r.holdRemoval(ctx, obj, s); err != nil {
+		return err
+	}
+
 	missing, err := r.accountMissing(ctx, obj)
 	if err != nil {
 		return fmt.Errorf("pruning for deleted resource failed: %w", err)

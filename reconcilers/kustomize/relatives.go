@@ -1,0 +1,198 @@
+package kustomize
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+const (
+	// lookForOthers is the time between two looks at whether others have come as far as they have to.
+	lookForOthers = 2 * time.Second
+
+	// maxHeldPrune is how long objects that left a Kustomization stay at most, though nobody else has taken them over: somebody
+	// who never becomes ready may keep others from looking at the revision.
+	maxHeldPrune = 5 * time.Minute
+
+	// maxHeldDeletion is how long a deletion waits at most for others that may take over what is about to be deleted.
+	maxHeldDeletion = 30 * time.Second
+
+	// maxDependencies bounds the search for cycles.
+	maxDependencies = 1000
+)
+
+// Relatives finds the names of Kustomizations by what they refer to, in a cache.
+type Relatives interface {
+	// OfSource returns those that have the source.
+	OfSource(ctx context.Context, kind string, key types.NamespacedName) []types.NamespacedName
+	// DependingOn returns those that depend on the Kustomization.
+	DependingOn(ctx context.Context, key types.NamespacedName) []types.NamespacedName
+}
+
+// sources holds for each source which Kustomizations have come to its revision.
+type sources struct {
+	mu    sync.Mutex
+	known map[string]arrival
+}
+
+// arrival is what is known of a source: a revision that all have come to, or who was the last one found not to have.
+type arrival struct {
+	revision string
+	last     types.NamespacedName
+}
+
+func (s *sources) get(source string) arrival {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.known[source]
+}
+
+func (s *sources) set(source string, a arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.known == nil {
+		s.known = map[string]arrival{}
+	}
+
+	s.known[source] = a
+}
+
+// late tells whether there is another Kustomization of the same source and cluster that has not come to the revision yet, so
+// that nobody knows whether an object has moved to it.
+func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, revision string) bool {
+	if r.Relatives == nil {
+		return false
+	}
+
+	kind, key := SourceKey(obj)
+	source := kind + "/" + key.String()
+
+	known := r.memory.sources.get(source)
+	if known.revision == revision {
+		return false
+	}
+
+	if known.last.Name != "" && r.behind(ctx, obj, known.last, revision) {
+		return true
+	}
+
+	for _, other := range r.Relatives.OfSource(ctx, kind, key) {
+		if r.behind(ctx, obj, other, revision) {
+			r.memory.sources.set(source, arrival{last: other})
+
+			return true
+		}
+	}
+
+	r.memory.sources.set(source, arrival{revision: revision})
+
+	return false
+}
+
+// behind tells whether another Kustomization is going to look at the revision of the source, and has not yet.
+func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization, key types.NamespacedName, revision string) bool {
+	if key == client.ObjectKeyFromObject(obj) {
+		return false
+	}
+
+	other, err := r.Dependencies.Kustomization(ctx, key)
+	if err != nil || other.Spec.Suspend || !other.DeletionTimestamp.IsZero() {
+		return false
+	}
+
+	kind, source := SourceKey(obj)
+	if k, s := SourceKey(other); k != kind || s != source || !reflect.DeepEqual(other.Spec.KubeConfig, obj.Spec.KubeConfig) {
+		return false
+	}
+
+	return other.Status.LastAttemptedRevision != revision
+}
+
+// hold tells whether objects must not be deleted yet, because they may have moved to a Kustomization that has not run yet. It
+// does so for as long as the limit.
+func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, revision string, limit time.Duration) bool {
+	if !r.late(ctx, obj, revision) {
+		return false
+	}
+
+	if s.memo.held.revision != revision {
+		s.memo.held = held{revision: revision, since: r.Now()}
+	}
+
+	return r.Now().Sub(s.memo.held.since) < limit
+}
+
+// holdRemoval waits with the deletion of everything, first for those that depend on it and are deleted, too, then for those
+// that objects may have moved to.
+func (r *reconciler) holdRemoval(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if r.Relatives == nil || !s.memo.removing.IsZero() {
+		return nil
+	}
+
+	for _, key := range r.Relatives.DependingOn(ctx, client.ObjectKeyFromObject(obj)) {
+		other, err := r.Dependencies.Kustomization(ctx, key)
+		if err == nil && r.before(ctx, obj, other) {
+			return engine.Await(lookForOthers, fmt.Sprintf("Waiting for the deletion of '%s', which depends on this", key))
+		}
+	}
+
+	kind, key := SourceKey(obj)
+
+	source, err := r.Sources.Source(ctx, kind, key)
+	if err != nil || source.GetArtifact() == nil {
+		return nil //nolint:nilerr // without a source, nothing moves any more
+	}
+
+	if r.hold(ctx, obj, s, source.GetArtifact().Revision, min(obj.GetTimeout(), maxHeldDeletion)) {
+		return engine.Await(lookForOthers, "Waiting for the other Kustomizations of the source, which may take objects over")
+	}
+
+	return nil
+}
+
+// before tells whether the other Kustomization, which depends on this one, has to be gone first. Those that depend on each
+// other do not wait.
+func (r *reconciler) before(ctx context.Context, obj, other *kustomizev1.Kustomization) bool {
+	if other.DeletionTimestamp.IsZero() || removalOf(other) == leave || len(other.Finalizers) == 0 {
+		return false
+	}
+
+	return !r.reaches(ctx, obj, client.ObjectKeyFromObject(other))
+}
+
+// reaches tells whether the Kustomization depends on the other one, be it through others.
+func (r *reconciler) reaches(ctx context.Context, obj *kustomizev1.Kustomization, to types.NamespacedName) bool {
+	seen := map[types.NamespacedName]bool{}
+	open := DependencyKeys(obj)
+
+	for len(open) > 0 && len(seen) < maxDependencies {
+		key := open[0]
+		open = open[1:]
+
+		if key == to {
+			return true
+		}
+
+		if seen[key] {
+			continue
+		}
+
+		seen[key] = true
+
+		if next, err := r.Dependencies.Kustomization(ctx, key); err == nil {
+			open = append(open, DependencyKeys(next)...)
+		}
+	}
+
+	return false
+}
