@@ -148,7 +148,7 @@ func TestHostile(t *testing.T) {
 		"MapTwice":   {"A map that holds another one twice.", "[0]" + strings.Repeat(".map(x, {'a': x, 'b': x})", 60) + " == []"},
 		"Replace":    {"A text in each gap of another.", "long.replace('', long) == ''"},
 		"Join":       {"A text between all elements.", "many.map(x, '').join(long) == ''"},
-		"Format":     {"A text again and again.", "'%s%s%s%s'.format([long, long, long, long]).size() + '%.999999999f'.format([1.0]).size() == 0"},
+		"Format":     {"A text again and again.", "'%s%s%s%s'.format([long, half, long, half]).size() + '%.999999999f'.format([1.0]).size() == 0"},
 		"IndexOf":    {"A text in a text that nearly has it everywhere.", "long.indexOf(half + 'b') == 0"},
 		"LastIndex":  {"And from the end.", "long.lastIndexOf('b' + half) == 0"},
 		"Contains":   {"Each element in each.", "sets.contains(many, many)"},

@@ -3,6 +3,7 @@ package expression
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/google/cel-go/common/types"
 )
@@ -14,9 +15,7 @@ type Program struct{ program evaluator }
 // why there is neither yes nor no: as a rule a field that is not there yet, or more work than one evaluation may cost.
 func (p *Program) Holds(ctx context.Context, variables map[string]any) (bool, error) {
 	values := make(map[string]any, len(variables)+1)
-	for name, value := range variables {
-		values[name] = value
-	}
+	maps.Copy(values, variables)
 
 	values[budgetName] = &budget{left: maxWeight}
 

@@ -335,7 +335,7 @@ func TestKubeconfigs(t *testing.T) {
 
 // TestUnreachable shows that nobody waits for a cluster that does not answer, and that all who would are told when it is clear.
 func TestUnreachable(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +383,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestCloseWhileConnecting shows that the end of the process waits for nobody else.
 func TestCloseWhileConnecting(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
