@@ -21,7 +21,7 @@ const look = 2 * time.Second
 
 // Waiting is the error of an Apply with a blink that has come to a stage whose effect is not there yet. What was applied
 // counts. The next Apply of the owner goes on where this one stopped.
-type Waiting struct {
+type Waiting struct { //nolint:errname // it is no failure
 	// Goal is what is awaited, for the hub. It has no IDs if the hub sees nothing of that.
 	Goal health.Goal
 	// After is when to apply again at the latest, whatever the hub says.

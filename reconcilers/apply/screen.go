@@ -32,25 +32,12 @@ func (r *run) screen(ctx context.Context, k *task) error {
 	if err != nil {
 		return fmt.Errorf("read the ignored fields: %w", err)
 	}
-	want := map[string]any{}
-	if err := utiljson.Unmarshal(k.body, &want); err != nil {
-		return fmt.Errorf("decode %s: %w", k.ID, err)
-	}
 	s := screening{live: live.Object}
 	if err := s.sort(r, k, live.GetManagedFields()); err != nil {
 		return err
 	}
-	changed := false
-	for _, p := range k.ignores {
-		if s.visit(want, p, nil) {
-			changed = true
-		}
-	}
-	if changed {
-		keep(want, k.desired, r.owner.Labels())
-		if k.payload, err = json.Marshal(want); err != nil {
-			return fmt.Errorf("encode %s: %w", k.ID, err)
-		}
+	if k.payload, err = s.payload(k.desired, r.owner.Labels()); err != nil {
+		return err
 	}
 	if o, err := r.ownedFields(k, live.GetManagedFields()); err == nil && k.correct {
 		k.owned = &o
@@ -89,6 +76,27 @@ func keep(obj map[string]any, d *desired, owned map[string]string) {
 type screening struct {
 	live   map[string]any
 	others []*fieldpath.Set // of managers whose fields are not taken over
+}
+
+// payload returns what to apply instead of the body, or nil if it is the body.
+func (s *screening) payload(d *desired, owned map[string]string) ([]byte, error) {
+	want := map[string]any{}
+	if err := utiljson.Unmarshal(d.body, &want); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", d.ID, err)
+	}
+	changed := false
+	for _, p := range d.ignores {
+		changed = s.visit(want, p, nil) || changed
+	}
+	if !changed {
+		return nil, nil
+	}
+	keep(want, d, owned)
+	body, err := json.Marshal(want)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", d.ID, err)
+	}
+	return body, nil
 }
 
 // sort tells the managers apart whose fields stay theirs. Those that would be taken over, but own nothing that is not
