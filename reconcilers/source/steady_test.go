@@ -46,8 +46,9 @@ func TestBoundedSaysTheSame(t *testing.T) {
 			want: "stream error: INTERNAL_ERROR",
 		},
 		"GoAway": {
-			reason: "So they are at the end of a connection.", err: http2.GoAwayError{LastStreamID: 7, ErrCode: http2.ErrCodeNo},
-			want: `http2: server sent GOAWAY and closed the connection; ErrCode=NO_ERROR, debug=""`,
+			reason: "So they are at the end of a connection.",
+			err:    errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=7, ErrCode=NO_ERROR, debug=""`),
+			want:   `http2: server sent GOAWAY and closed the connection; ErrCode=NO_ERROR, debug=""`,
 		},
 		"Expired": {
 			reason: "Time passes.", err: expired,

@@ -47,6 +47,17 @@ func (m *remote) opened(ctx context.Context, pack *ingest.Pack, t target) (*clon
 	return &clone{pack: pack, commit: commit, facts: f}, nil
 }
 
+// check fails with ingest.ErrNoDirectory unless all directories are there.
+func (c *clone) check(ctx context.Context, dirs []string, limits ingest.Limits) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+
+	o := ingest.WalkOptions{Limits: limits, Under: dirs, Prune: true, Skip: func([]string, bool) bool { return true }}
+
+	return c.pack.Walk(ctx, c.commit, o, func(ingest.Node) error { return nil })
+}
+
 // pack fetches the commit of the target, and no more than it takes to know that it is where it should be.
 func (m *remote) pack(ctx context.Context, l *listing, t target) (*ingest.Pack, error) {
 	if !t.searched() {

@@ -248,8 +248,13 @@ func TestMissingSparseDirectory(t *testing.T) {
 		s.SparseCheckout = []string{"nowhere"}
 	})
 
-	got := w.bench(t, obj).run(t, obj).Object
-	expect(t, got, meta.ReadyCondition, `False GitOperationFailed: failed to sparse checkout directories : "nowhere"`)
+	for _, submodules := range []bool{false, true} {
+		obj.Spec.RecurseSubmodules = submodules
+
+		got := w.bench(t, obj.DeepCopy()).run(t, obj).Object
+		expect(t, got, meta.ReadyCondition, "False GitOperationFailed: failed to sparse checkout directories : ")
+		expect(t, got, meta.FetchFailedCondition, "True GitOperationFailed: failed to sparse checkout directories : ")
+	}
 }
 
 func TestRefusedAddress(t *testing.T) {

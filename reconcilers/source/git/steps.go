@@ -140,6 +140,10 @@ func (r *reconciler) fetch(ctx context.Context, obj *sourcev1.GitRepository, s *
 	}
 
 	err := r.bounded(ctx, obj, func(ctx context.Context) error { return r.clone(ctx, obj, s, want) })
+	if errors.Is(err, ingest.ErrNoDirectory) {
+		return fmt.Errorf("failed to sparse checkout directories : %w", err)
+	}
+
 	if err != nil {
 		return failed(fmt.Errorf("unable to clone '%s': %w", s.remote.shown, err))
 	}
@@ -179,7 +183,11 @@ func (r *reconciler) clone(ctx context.Context, obj *sourcev1.GitRepository, s *
 	s.closers = append(s.closers, release)
 	s.facts, s.target.commit = c.facts, c.facts.hash
 
-	if !want.submodules || r.linked(obj, s, want) {
+	if !want.submodules {
+		return c.check(ctx, want.under, r.Limits)
+	}
+
+	if r.linked(obj, s, want) {
 		return nil
 	}
 
@@ -217,8 +225,6 @@ func (r *reconciler) archive(ctx context.Context, obj *sourcev1.GitRepository, s
 	_, copying := errors.AsType[*copyError](err)
 
 	switch {
-	case errors.Is(err, ingest.ErrNoDirectory):
-		return engine.Fail(meta.GitOperationFailedReason, fmt.Errorf("failed to sparse checkout directories : %w", err))
 	case copying:
 		return engine.Fail(sourcev1.CopyFailureReason, err)
 	case refused:
