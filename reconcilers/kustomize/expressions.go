@@ -26,6 +26,7 @@ func (r *reconciler) compile(_ context.Context, obj *kustomizev1.Kustomization, 
 // misconfigured stalls an object with an expression that does not compile.
 func misconfigured(err error) error {
 	return engine.Stall(meta.InvalidCELExpressionReason,
+		//nolint:staticcheck // clients know these words
 		fmt.Errorf("Reconciliation failed terminally due to configuration error: %w", err))
 }
 

@@ -36,6 +36,8 @@ type memo struct {
 	inventory []meta.ResourceRef
 	// adopted says that objects which the inventory lacks were looked for, since the process started and since an apply failed.
 	adopted bool
+	// site is the cluster that all this is about.
+	site *access.Factory
 	// checked is when everything was last checked against the API server.
 	checked time.Time
 	// fights are the objects that were told to be fought over.
@@ -82,6 +84,15 @@ func (m *memo) begin(key attemptKey, now time.Time) *attempt {
 	}
 
 	return m.attempt
+}
+
+// at says which cluster the run is about. What was known of another one is of no use.
+func (m *memo) at(site *access.Factory) {
+	if m.site != site && m.site != nil {
+		m.inputs, m.adopted = "", false
+	}
+
+	m.site = site
 }
 
 // end ends the attempt, if one goes on.

@@ -36,6 +36,7 @@ func (r *reconciler) connect(ctx context.Context, obj *kustomizev1.Kustomization
 
 	if obj.Spec.KubeConfig == nil {
 		r.Remote.Release(owner) // there may have been one before
+		s.memo.at(r.Access)
 
 		return nil
 	}
@@ -68,6 +69,7 @@ func (r *reconciler) enter(ctx context.Context, obj *kustomizev1.Kustomization, 
 	site := *r
 	site.Access, site.Hub, site.Applier = cluster.Access, cluster.Hub, cluster.Applier
 	s.site = &site
+	s.memo.at(site.Access)
 
 	return nil
 }

@@ -68,11 +68,13 @@ func (a *away) data(name string) map[string]string {
 	a.t.Helper()
 
 	obj := &corev1.ConfigMap{}
-	if err := a.c.Get(a.t.Context(), types.NamespacedName{Namespace: a.namespace, Name: name}, obj); apierrors.IsNotFound(err) {
+
+	err := a.c.Get(a.t.Context(), types.NamespacedName{Namespace: a.namespace, Name: name}, obj)
+	if apierrors.IsNotFound(err) {
 		return nil
-	} else {
-		must(a.t, err)
 	}
+
+	must(a.t, err)
 
 	return obj.Data
 }
@@ -207,7 +209,7 @@ func TestRemoteMoves(t *testing.T) {
 func TestRemoteUnreachable(t *testing.T) {
 	e := newEnv(t)
 
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says anything
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts, and never says anything
 	must(t, err)
 
 	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
