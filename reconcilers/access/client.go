@@ -101,6 +101,24 @@ type ApplyOptions struct {
 // The answer is the metadata of the outcome, with managed fields. An apply that changes nothing is not stored: the
 // resource version stays. The outcome of a dry run that would create the object has no resource version.
 func (c *Client) Apply(ctx context.Context, ref Ref, body []byte, o ApplyOptions) (*metav1.PartialObjectMetadata, error) {
+	req, err := c.applying(ctx, ref, body, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.meta(ctx, ref, req)
+}
+
+// Try returns what would become of an object if it was applied. Nothing is stored.
+func (c *Client) Try(ctx context.Context, ref Ref, body []byte, o ApplyOptions) (*unstructured.Unstructured, error) {
+	o.DryRun = true
+	req, err := c.applying(ctx, ref, body, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.object(ctx, ref, req)
+}
+
+func (c *Client) applying(ctx context.Context, ref Ref, body []byte, o ApplyOptions) (*rest.Request, error) {
 	req, err := c.named(ctx, "PATCH", ref, "")
 	if err != nil {
 		return nil, err
@@ -113,7 +131,7 @@ func (c *Client) Apply(ctx context.Context, ref Ref, body []byte, o ApplyOptions
 		req.Param("fieldValidation", metav1.FieldValidationStrict)
 	}
 	dryRun(req, o.DryRun)
-	return c.meta(ctx, ref, req)
+	return req, nil
 }
 
 // Create creates an object and returns it as it was stored. Manager is the field manager.

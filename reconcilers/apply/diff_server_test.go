@@ -1,0 +1,86 @@
+package apply_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weir-dev/weir/reconcilers/apply"
+)
+
+func TestDiff(t *testing.T) {
+	b := newBench(t)
+	const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: secret, namespace: NS}\nstringData: {password: %}\n"
+	before := three + "---\n" + strings.ReplaceAll(secret, "%", "hunter2") + "---\n" + configs("gone", "kept", "theirs")
+	b.mustApply(before, apply.Options{})
+	b.edit(b.ref("ConfigMap", "kept"), "somebody", `{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/prune":"disabled"}}}`)
+	b.edit(b.ref("ConfigMap", "theirs"), "somebody", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":"other"}}}`)
+	b.edit(b.ref("Service", "app"), "kubectl-edit", `{"spec":{"sessionAffinity":"ClientIP"}}`)
+	set := strings.ReplaceAll(three, "replicas: 1", "replicas: 3") + "---\n" + strings.ReplaceAll(secret, "%", "swordfish") + `
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: NS-inner}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: inner, namespace: NS-inner}
+data: {key: value}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: left, namespace: NS, annotations: {kustomize.toolkit.fluxcd.io/reconcile: disabled}}
+`
+	o := apply.Options{Inventory: b.refs("ConfigMap", "config", "gone", "kept", "theirs", "missing")}
+	diff := func(set string) *apply.Difference {
+		t.Helper()
+		d, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(set), true, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	b.counter.Take()
+	d := diff(set)
+	want := `Namespace/NS-inner created
+  + .apiVersion: "v1"
+  + .kind: "Namespace"
+  + .metadata.labels.kubernetes.io/metadata.name: "NS-inner"
+  + .metadata.labels.kustomize.toolkit.fluxcd.io/name: "app"
+  + .metadata.labels.kustomize.toolkit.fluxcd.io/namespace: "NS"
+  + .metadata.name: "NS-inner"
+  + .spec.finalizers: ["kubernetes"]
+ConfigMap/NS-inner/inner created
+  + .apiVersion: "v1"
+  + .data.key: "value"
+  + .kind: "ConfigMap"
+  + .metadata.labels.kustomize.toolkit.fluxcd.io/name: "app"
+  + .metadata.labels.kustomize.toolkit.fluxcd.io/namespace: "NS"
+  + .metadata.name: "inner"
+  + .metadata.namespace: "NS-inner"
+Secret/NS/secret configured
+  ~ .data.password: *** -> ***
+Service/NS/app configured
+  - .spec.sessionAffinity
+  - .spec.sessionAffinityConfig.clientIP.timeoutSeconds
+Deployment/NS/app configured
+  ~ .spec.replicas: 1 -> 3
+ConfigMap/NS/gone deleted
+`
+	same(t, "what is told", want, strings.ReplaceAll(d.Text, b.namespace, "NS"))
+	same(t, "nothing is written", 0, b.counter.Take()["apply"])
+	same(t, "the same again", d, diff(set))
+	same(t, "another password is another plan", false, d.Digest == diff(strings.ReplaceAll(set, "swordfish", "swordfush")).Digest)
+
+	b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"added":"x"}}`)
+	same(t, "what others do with what is theirs is no other plan", d.Digest, diff(set).Digest)
+	b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"key":"x"}}`)
+	same(t, "what they do with what is ours is", false, d.Digest == diff(set).Digest)
+
+	b.mustApply(set, o)
+	if _, err := b.applier.Prune(b.ctx(), b.factory.Own(), b.owner, b.refs("ConfigMap", "gone"), apply.PruneOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "afterwards there is no difference", "", diff(set).Text)
+	_, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(strings.ReplaceAll(set, "port: 80", "port: 800000")), true, o)
+	same(t, "what is refused is told", true, err != nil && strings.Contains(err.Error(), "Service/"+b.namespace+"/app dry-run failed (Invalid)"))
+}
