@@ -19,7 +19,7 @@ const (
 	maxDepth     = 100      // of its nesting
 	maxDoublings = 8        // uses of macros that write their target twice
 	maxKept      = 1024     // programs that are kept
-	maxCost      = 100_000  // of one evaluation, in units of the library: some ten thousand steps, a tenth of a second at most
+	maxCost      = 50_000   // of one evaluation, in units of the library: some ten thousand steps, some ten milliseconds
 	maxPrecision = 100      // digits that format writes
 	checkEvery   = 100      // iterations between two looks at the context
 )
