@@ -56,7 +56,7 @@ func (r *Registries) login(ctx context.Context, n name.Repository, a Access) (au
 	// Whoever names an authority and a proxy reads what passes: that may be an identity of their own, not that of the process.
 	if a.ServiceAccount == "" && a.TLS.Authorities() != nil {
 		return authn.AuthConfig{}, fmt.Errorf(
-			"login with provider %q: an authority of a secret needs an identity of the object's own, see spec.serviceAccountName", a.Provider)
+			"login with provider %q: the authority of a secret is for identities of ServiceAccounts only", a.Provider)
 	}
 
 	who := Identity{

@@ -19,8 +19,10 @@ import (
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // TestApplied takes the parts of a monorepo through to what is applied: Kustomizations take ExternalArtifacts as their source,
@@ -100,12 +102,18 @@ func newApplier(t *testing.T, s *server) *applier {
 	trees, err := artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir(), Store: s.store, Attempts: 1})
 	check(t, err)
 
+	expressions, err := expression.New()
+	check(t, err)
+
+	clusters := remote.New(remote.Options{Local: factory, Wake: wake})
+	t.Cleanup(clusters.Close)
+
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(func(ctx context.Context, kind string, key types.NamespacedName) (kustomize.Source, error) {
 			return source(ctx, s.c, kind, key)
 		}),
 		Trees: trees, Builder: build.New(build.Options{}), Access: factory, Hub: hub,
-		Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}),
+		Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Expressions: expressions, Remote: clusters,
 	})
 
 	return &applier{s: s, runner: engine.New(kind, engine.Options{Client: s.c, ProgressAfter: time.Hour})}

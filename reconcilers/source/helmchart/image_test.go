@@ -312,11 +312,10 @@ func TestImageSpelling(t *testing.T) {
 // TestProvider holds that a HelmRepository logs in to the cloud that it names.
 func TestProvider(t *testing.T) {
 	w := newWorld(t)
-	s := serveRegistry(t, registryserver.Options{TLS: true, Username: "jane", Password: "secret"})
+	s := serveRegistry(t, registryserver.Options{Username: "jane", Password: "secret"})
 	push(t, s, "org", helmrepo.Chart("podinfo", "6.3.5"))
 	w.repository(t, "charts", "oci://"+s.Addr+"/org", func(spec *sourcev1.HelmRepositorySpec) {
 		spec.Provider, spec.Insecure = "aws", false
-		spec.CertSecretRef = w.keep("tls", map[string][]byte{"ca.crt": s.CA})
 	})
 
 	var who []registry.Identity
