@@ -120,7 +120,8 @@ func (r *run) compare(ctx context.Context, k *task) (entry, error) {
 	var before map[string]any
 	switch {
 	case live == nil || k.recreate:
-		e.Action = Created
+		// What the API server makes up for a new object, such as addresses, is another each time.
+		after, e.Action = k.object, Created
 	default:
 		before, e.Action = tidy(live.Object), Configured
 	}

@@ -44,11 +44,9 @@ metadata: {name: left, namespace: NS, annotations: {kustomize.toolkit.fluxcd.io/
 	want := `Namespace/NS-inner created
   + .apiVersion: "v1"
   + .kind: "Namespace"
-  + .metadata.labels.kubernetes.io/metadata.name: "NS-inner"
   + .metadata.labels.kustomize.toolkit.fluxcd.io/name: "app"
   + .metadata.labels.kustomize.toolkit.fluxcd.io/namespace: "NS"
   + .metadata.name: "NS-inner"
-  + .spec.finalizers: ["kubernetes"]
 ConfigMap/NS-inner/inner created
   + .apiVersion: "v1"
   + .data.key: "value"

@@ -48,6 +48,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		}
 
 		err = r.blame(ctx, obj, s, err)
+		s.memo.approved = "" // what is left is another plan
 
 		if log := s.applied.Log(); log != "" {
 			err = fmt.Errorf("%w\n%s", err, log)
@@ -205,6 +206,7 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	s.memo.inputs, s.memo.inventory = s.inputs, obj.Status.Inventory.Entries
+	s.memo.approved = ""
 
 	return nil
 }

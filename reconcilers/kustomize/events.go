@@ -18,6 +18,7 @@ const (
 	actionReconcile   = "Reconcile"
 	actionResolve     = "ResolveSource"
 	actionDepend      = "CheckDependencies"
+	actionPlan        = "Plan"
 	actionApply       = "Apply"
 	actionHealthCheck = "HealthCheck"
 	actionPrune       = "Prune"

@@ -229,6 +229,7 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: r.connect},
 			{Name: "plan", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).plan)},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
+			{Name: "approve", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).approve)},
 			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).apply)},
 			{Name: "prune", Reason: meta.PruneFailedReason, Run: r.there((*reconciler).prune)},
 			{Name: "wait", Reason: meta.HealthCheckFailedReason, Run: r.there((*reconciler).wait)},

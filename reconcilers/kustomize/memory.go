@@ -45,6 +45,8 @@ type memo struct {
 
 	// attempt is the one that is going on, or nil.
 	attempt *attempt
+	// approved are the inputs whose plan is being applied, and asked is the plan whose approval was asked for.
+	approved, asked string
 	// held is since when nothing is deleted, because others may take it over.
 	held held
 	// removing is when the deletion began, or zero.

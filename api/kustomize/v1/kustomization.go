@@ -200,6 +200,13 @@ type KustomizationSpec struct {
 	// Ignore leaves fields that others have changed as they are.
 	// +optional
 	Ignore []meta.IgnoreRule `json:"ignore,omitempty"`
+
+	// Plan says whether changes wait for approval: Never, which is the default, or Manual. Then what would change is written to
+	// the ConfigMap <name>-plan, and done when the annotation kustomize.toolkit.fluxcd.io/approved-plan has the digest of
+	// exactly that.
+	// +kubebuilder:validation:Enum=Never;Manual
+	// +optional
+	Plan string `json:"plan,omitempty"`
 }
 
 // Decryption says with which keys to decrypt.

@@ -30,6 +30,18 @@ const (
 	ChecksumAnnotation = Group + "/checksum"
 )
 
+// ApprovedPlanAnnotation on a Kustomization with spec.plan Manual has the digest of the plan that may be applied.
+const ApprovedPlanAnnotation = Group + "/approved-plan"
+
+// Values of spec.plan.
+const (
+	// PlanNever applies without asking.
+	PlanNever = "Never"
+
+	// PlanManual waits for the approval of each plan.
+	PlanManual = "Manual"
+)
+
 // Values of SSAMark. They compare case-insensitively.
 const (
 	// SSAMerge keeps the fields that kubectl and others have set.

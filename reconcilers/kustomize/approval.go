@@ -1,0 +1,140 @@
+package kustomize
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+const (
+	// planLabel is on the ConfigMaps with plans. Others of the same name are not touched.
+	planLabel = kustomizev1.Group + "/plan"
+
+	// maxPlan bounds the text of a plan, in bytes: a ConfigMap holds a mebibyte.
+	maxPlan = 900 << 10
+)
+
+// approve waits until somebody has approved exactly what an apply and a prune are going to change. An apply that has begun
+// goes on to its end.
+func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if !s.decision.work || obj.Spec.Plan != kustomizev1.PlanManual || s.memo.approved == s.inputs {
+		return nil
+	}
+
+	s.memo.approved = ""
+
+	progress(ctx, obj, s, "Planning")
+
+	diff, err := r.Applier.Diff(ctx, s.client, ownerOf(obj), s.set.Objects, obj.Spec.Prune, r.applyOptions(obj, s, ""))
+	if err != nil {
+		return r.failed(obj, s, meta.ReconciliationFailedReason, r.blame(ctx, obj, s, err))
+	}
+
+	if len(diff.Changes) == 0 || obj.Annotations[kustomizev1.ApprovedPlanAnnotation] == diff.Digest {
+		s.memo.approved, s.memo.asked = s.inputs, ""
+
+		return nil
+	}
+
+	name := obj.Name + "-plan"
+	if err := r.writePlan(ctx, obj, s, name, diff); err != nil {
+		return r.failed(obj, s, meta.ReconciliationFailedReason, fmt.Errorf("write the plan: %w", err))
+	}
+
+	if s.memo.asked != diff.Digest {
+		s.memo.asked = diff.Digest
+
+		engine.Emit(ctx, engine.Event{
+			Type: corev1.EventTypeNormal, Reason: meta.ProgressingReason, Action: actionPlan,
+			Message:  fmt.Sprintf("Plan %s waits for approval: %s", diff.Digest, counts(diff.Changes)),
+			Metadata: metadata(s.artifact), Related: s.related(),
+		})
+	}
+
+	return engine.Await(obj.Spec.Interval.Duration,
+		fmt.Sprintf("Waiting for the approval of plan %s in ConfigMap '%s/%s'", diff.Digest, obj.Namespace, name))
+}
+
+// counts says how many objects a plan is about.
+func counts(changes apply.Changes) string {
+	n := map[apply.Action]int{}
+	for _, c := range changes {
+		n[c.Action]++
+	}
+
+	return fmt.Sprintf("%d created, %d configured, %d deleted", n[apply.Created], n[apply.Configured], n[apply.Deleted])
+}
+
+// writePlan writes the plan to its ConfigMap, which goes with the Kustomization.
+func (r *reconciler) writePlan(
+	ctx context.Context, obj *kustomizev1.Kustomization, s *scope, name string, diff *apply.Difference,
+) error {
+	client := r.home.Own()
+	ref := access.Ref{ID: access.ID{Kind: "ConfigMap", Namespace: obj.Namespace, Name: name}, Version: "v1"}
+	data := map[string]string{
+		"digest": diff.Digest, "revision": s.artifact.Revision, "plan": cutPlan(s.variables.Redact(diff.Text)),
+	}
+
+	live, err := client.Get(ctx, ref)
+
+	switch {
+	case err == nil && live.GetLabels()[planLabel] != obj.Name:
+		return fmt.Errorf("%s exists, and is not a plan", ref.ID)
+	case err == nil && holds(live.Object["data"], data):
+		return nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return err
+	}
+
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{
+			"name": name, "namespace": obj.Namespace, "labels": map[string]string{planLabel: obj.Name},
+			"ownerReferences": []any{map[string]any{
+				"apiVersion": kustomizev1.GroupVersion.String(), "kind": kustomizev1.KustomizationKind,
+				"name": obj.Name, "uid": obj.UID,
+			}},
+		},
+		"data": data,
+	})
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+
+	_, err = client.Apply(ctx, ref, body, access.ApplyOptions{Manager: FieldOwner, Force: true})
+
+	return err
+}
+
+// holds tells whether the data of a ConfigMap are these.
+func holds(live any, want map[string]string) bool {
+	have, _ := live.(map[string]any)
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+
+	return len(have) == len(want)
+}
+
+// cutPlan cuts a plan that is too long at the end of a line, and says so.
+func cutPlan(text string) string {
+	if len(text) <= maxPlan {
+		return text
+	}
+
+	cut := strings.LastIndexByte(text[:maxPlan], '\n') + 1
+
+	return text[:cut] + fmt.Sprintf("... and %d lines more\n", strings.Count(text[cut:], "\n"))
+}
