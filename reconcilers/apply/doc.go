@@ -4,6 +4,13 @@
 // It observes (what it applied, what the health hub sees), decides (Plan, drift and order are pure functions) and acts
 // (dry runs, applies and deletes, in stages and in parallel). What is as it was applied costs no request. What somebody
 // changes is noticed by the hub's events and put back by the next Apply of the same set, which touches nothing else.
+//
+// An Apply with a blink never holds its caller up: while a stage takes effect it ends with a *Waiting, and the next one
+// goes on where it stopped. Fields that an owner ignores are created as desired and then left to whoever changes them.
+// Corrections name the fields that they put back, by path and never with a value, and objects that somebody keeps
+// changing back are corrected ever more slowly. An object that another owner of the same Applier has in its set is not
+// deleted: it is handed over. Diff tells what an Apply would change, with a digest of exactly that.
+//
 // The package knows no kind of owner: labels, field manager and markers come with the Owner. It builds no objects and
 // writes no status.
 package apply

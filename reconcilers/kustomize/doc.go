@@ -8,6 +8,9 @@
 // The inventory in the status is written before anything is pruned and before health is known. When an apply fails half
 // way, it holds what was there before and what came, so that nothing that was applied is ever forgotten.
 //
+// What leaves a set may have moved to another Kustomization of the same source, so it is deleted when all of them have looked
+// at the revision, or after a while. With spec.plan Manual nothing is changed, drift included, that nobody has approved.
+//
 // Fields that this version does not act on stall the object: they are never silently left out.
 //
 // The package does not know how objects are built, applied or watched (packages build, apply and health), and not when an
