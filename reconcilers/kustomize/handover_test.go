@@ -338,3 +338,32 @@ func TestKilledDuringPrune(t *testing.T) {
 		})
 	}
 }
+
+// TestForgottenAndHeld holds that a deletion that has to wait does not forget what it has found that the status did not tell.
+func TestForgottenAndHeld(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"infra/a.yaml": configMap("a", "1"), "app/x.yaml": configMap("x", "1")})
+	e.kustomization("infra", func(s *kustomizev1.KustomizationSpec) { s.Path = "infra" })
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.Path, s.DependsOn = "app", []meta.DependencyReference{{Name: "infra"}}
+	})
+	e.ready("infra")
+	e.ready("app")
+	e.publish("repo", "main@sha1:2", map[string]string{
+		"infra/a.yaml": configMap("a", "1"), "infra/b.yaml": configMap("b", "1"), "app/x.yaml": configMap("x", "1"),
+	})
+	e.lost("infra")
+	e.restart()
+
+	for _, name := range []string{"infra", "app"} {
+		must(t, e.c.Delete(t.Context(), e.get(name)))
+	}
+
+	e.once("infra")
+	e.wantInventory("infra", "NS_a__ConfigMap", "NS_b__ConfigMap")
+	e.once("app")
+
+	if obj, _ := e.once("infra"); obj != nil || e.data("a") != nil || e.data("b") != nil {
+		t.Error("an object that was forgotten stays")
+	}
+}

@@ -65,6 +65,8 @@ func (r *reconciler) remove(ctx context.Context, obj *kustomizev1.Kustomization,
 	}
 
 	if err := r.holdRemoval(ctx, obj, s); err != nil {
+		obj.Status.Inventory = inventory(s.previous, nil) // with what was recalled, for that is not looked for again
+
 		return err
 	}
 
