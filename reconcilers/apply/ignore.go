@@ -11,6 +11,9 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 )
 
+// mostIgnored is how many paths all rules of a set may have: each is looked for in each object that it is for.
+const mostIgnored = 1000
+
 // ignoreRule is a rule that was read: which objects, and which of their fields.
 type ignoreRule struct {
 	fields   [5]*regexp.Regexp // group, version, kind, namespace and name; nil matches anything
@@ -25,7 +28,11 @@ type pointers []string
 // readIgnores reads the rules.
 func readIgnores(rules []meta.IgnoreRule) ([]ignoreRule, error) {
 	out := make([]ignoreRule, 0, len(rules))
+	paths := 0
 	for i, rule := range rules {
+		if paths += len(rule.Paths); paths > mostIgnored {
+			return nil, fmt.Errorf("the ignore rules have more than %d paths", mostIgnored)
+		}
 		r, err := readIgnore(rule)
 		if err != nil {
 			return nil, fmt.Errorf("invalid ignore rule %d: %w", i+1, err)

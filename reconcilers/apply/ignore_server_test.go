@@ -263,6 +263,7 @@ func TestIgnoreRulesThatCannotBeRead(t *testing.T) {
 		want string
 	}{
 		"path":        {meta.IgnoreRule{Paths: []string{"spec/replicas"}}, `invalid ignore rule 1: path "spec/replicas" is not a JSON pointer: it does not begin with a slash`},
+		"many":        {meta.IgnoreRule{Paths: make([]string, 1001)}, "the ignore rules have more than 1000 paths"},
 		"kind":        {meta.IgnoreRule{Target: &meta.Selector{Kind: "("}}, `invalid ignore rule 1: target "(": error parsing regexp: missing closing ): ` + "`^(?:()$`"},
 		"labels":      {meta.IgnoreRule{Target: &meta.Selector{LabelSelector: "!!"}}, `invalid ignore rule 1: label selector "!!": unable to parse requirement: found '!', expected: identifier`},
 		"annotations": {meta.IgnoreRule{Target: &meta.Selector{AnnotationSelector: "!!"}}, `invalid ignore rule 1: annotation selector "!!": unable to parse requirement: found '!', expected: identifier`},

@@ -205,11 +205,42 @@ func step(node any, token string) (any, bool) {
 
 // taken tells whether somebody else owns the field, something in it, or, as a whole, something that it is in.
 func (s *screening) taken(p pointers) bool {
-	return slices.ContainsFunc(s.others, func(fields *fieldpath.Set) bool {
-		found := false
-		fields.Leaves().Iterate(func(path fieldpath.Path) { found = found || s.along(p, path) })
-		return found
+	return slices.ContainsFunc(s.others, func(fields *fieldpath.Set) bool { return s.holds(fields, p) })
+}
+
+// holds goes down the fields along the pointer: it is called for many of them, and an object may have very many fields.
+func (s *screening) holds(fields *fieldpath.Set, p pointers) bool {
+	var node any = s.live
+	for _, token := range p {
+		child, ok := step(node, token)
+		if !ok {
+			return false
+		}
+		next, whole := descend(fields, node, token, child)
+		if next == nil {
+			return whole
+		}
+		fields, node = next, child
+	}
+	return !fields.Empty()
+}
+
+// descend returns what is owned in a child, or else whether it is owned as a whole.
+func descend(fields *fieldpath.Set, node any, token string, child any) (in *fieldpath.Set, whole bool) {
+	if _, ok := node.(map[string]any); ok {
+		e := fieldpath.FieldNameElement(token)
+		if next, ok := fields.Children.Get(e); ok {
+			return next, false
+		}
+		return nil, fields.Members.Has(e)
+	}
+	fields.Children.Iterate(func(e fieldpath.PathElement) {
+		if in == nil && leads(e, token, child) {
+			in, _ = fields.Children.Get(e)
+		}
 	})
+	fields.Members.Iterate(func(e fieldpath.PathElement) { whole = whole || leads(e, token, child) })
+	return in, whole
 }
 
 // visit goes down the pointer, and adapts what it leads to. It tells whether anything was changed.
