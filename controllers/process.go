@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -130,6 +131,10 @@ func New(o Options) (*Process, error) {
 	o.Config = rest.CopyConfig(o.Config)
 	o.Config.Wrap(count)
 
+	if err := o.awaitKinds(context.Background(), scheme); err != nil {
+		return nil, err
+	}
+
 	mgr, err := manager.New(o.managed(), o.manager(scheme))
 	if err != nil {
 		return nil, fmt.Errorf("make manager: %w", err)
@@ -234,7 +239,7 @@ func (o Options) cache() cache.Options {
 	}
 
 	for _, component := range o.Components {
-		if component.Kinds == nil || o.WatchLabelSelector == nil {
+		if component.Kinds == nil || o.WatchLabelSelector == nil || o.WatchLabelSelector.Empty() {
 			continue
 		}
 
