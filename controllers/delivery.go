@@ -2,9 +2,11 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
@@ -28,9 +30,14 @@ func (p *Process) sharedDelivery() (*delivery, error) {
 		return p.delivery, nil
 	}
 
+	corrections, err := apply.NewMetrics(metrics.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("register the metrics of corrections: %w", err)
+	}
+
 	d := &delivery{wakers: map[string]*waker{}}
 	d.hub = health.New(p.access.Own(), health.Options{Wake: d.wake})
-	d.applier = apply.New(d.hub, apply.ApplierOptions{Wake: d.wake})
+	d.applier = apply.New(d.hub, apply.ApplierOptions{Wake: d.wake, Metrics: corrections})
 	p.delivery = d
 
 	return d, p.Add(d)

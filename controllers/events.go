@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
@@ -68,8 +69,10 @@ func concerns(before, after client.Object, anyAnnotation bool) bool {
 	if !anyAnnotation {
 		was, is := before.GetAnnotations(), after.GetAnnotations()
 		at, asked := is[meta.ReconcileRequestAnnotation]
+		plan, approved := is[kustomizev1.ApprovedPlanAnnotation]
 
-		return asked && was[meta.ReconcileRequestAnnotation] != at
+		return asked && was[meta.ReconcileRequestAnnotation] != at ||
+			approved && was[kustomizev1.ApprovedPlanAnnotation] != plan
 	}
 
 	return !sameAnnotations(before.GetAnnotations(), after.GetAnnotations())
