@@ -79,7 +79,6 @@ type env struct {
 	outage    atomic.Pointer[string] // the API server refuses requests to paths that end like this
 	config    *rest.Config
 	front     *rest.Config // by which the applier and the hub reach the cluster; nil for config
-	rules     access.Rules
 	deps      kustomize.Deps
 
 	applierClock k8sclock.WithDelayedExecution
@@ -107,6 +106,15 @@ func (c *clock) now() time.Time {
 
 	return time.Now().Add(c.ahead)
 }
+
+// passive is the clock for those who only read it.
+type passive struct{ *clock }
+
+// Now implements clock.PassiveClock.
+func (p passive) Now() time.Time { return p.now() }
+
+// Since implements clock.PassiveClock.
+func (p passive) Since(t time.Time) time.Duration { return p.now().Sub(t) }
 
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
@@ -216,7 +224,9 @@ func (e *env) restart() {
 
 	e.deps.Access, e.deps.Hub = e.factory, e.hub
 	clusters := remote.New(remote.Options{
-		Configs: e.deps.Configs, Local: e.factory, Wake: wake, Rules: e.rules, Access: access.Options{Transport: e.counter.Transport},
+		Configs: e.deps.Configs, Local: e.factory, Wake: wake, Access: access.Options{
+			Transport: e.counter.Transport, Clock: passive{e.clock},
+		},
 	})
 	e.cleanup(clusters.Close)
 	e.deps.Remote = clusters

@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -238,9 +240,45 @@ func TestRemoteUnreachable(t *testing.T) {
 	e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
 }
 
+// TestRemoteOutage holds that a cluster that breaks down later is told, tried again, and taken up where it was.
+func TestRemoteOutage(t *testing.T) {
+	e := newEnv(t)
+	a := newAway(e)
+	p := newProxy(e, a.config)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.secret("away", "value", kubeconfig(t, p.config()))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef("away", "") })
+	e.ready("app")
+
+	p.broken.Store(true)
+	p.server.CloseClientConnections()
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2")})
+
+	obj := e.run("app", "failed", func(obj *kustomizev1.Kustomization) bool {
+		return strings.HasPrefix(says(obj, meta.ReadyCondition), "False ReconciliationFailed: ")
+	})
+	if obj.Status.LastAppliedRevision != "main@sha1:1" || len(ids(obj)) != 1 {
+		t.Errorf("revision %s is applied, with %v", obj.Status.LastAppliedRevision, ids(obj))
+	}
+
+	// The run after it does not even try.
+	if obj, _ := e.once("app"); !strings.Contains(says(obj, meta.ReadyCondition), "failed to build kube client: the cluster does not answer: ") {
+		t.Errorf("Ready is %q", says(obj, meta.ReadyCondition))
+	}
+
+	p.broken.Store(false)
+	e.clock.advance(10 * time.Minute)
+	e.ready("app")
+
+	if got := a.data("a")["key"]; got != "2" {
+		t.Errorf("a is %q there, want 2", got)
+	}
+}
+
 // proxy stands in front of an API server and writes down who asks for what.
 type proxy struct {
 	server *httptest.Server
+	broken atomic.Bool // ends every connection without an answer
 
 	mu   sync.Mutex
 	seen []exchange
@@ -250,13 +288,13 @@ type proxy struct {
 type exchange struct{ verb, path, query, user string }
 
 // newProxy makes one that passes requests on with the rights of the configuration.
-func newProxy(t *testing.T, config *rest.Config) *proxy {
-	t.Helper()
+func newProxy(e *env, config *rest.Config) *proxy {
+	e.t.Helper()
 
 	to, err := url.Parse(config.Host)
-	must(t, err)
+	must(e.t, err)
 	transport, err := rest.TransportFor(config)
-	must(t, err)
+	must(e.t, err)
 
 	p := &proxy{}
 	pass := &httputil.ReverseProxy{
@@ -268,13 +306,21 @@ func newProxy(t *testing.T, config *rest.Config) *proxy {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	p.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if p.broken.Load() {
+			panic(http.ErrAbortHandler)
+		}
+
 		p.mu.Lock()
 		p.seen = append(p.seen, exchange{accesstest.Verb(req), req.URL.Path, req.URL.RawQuery, req.Header.Get("Impersonate-User")})
 		p.mu.Unlock()
 		pass.ServeHTTP(w, req)
 	}))
-	t.Cleanup(p.server.CloseClientConnections)
-	t.Cleanup(p.server.Close)
+	e.cleanup(func() { // whoever watches through it first: it waits for them
+		e.deps.Remote.Close()
+		e.hub.Close()
+		p.server.CloseClientConnections()
+		p.server.Close()
+	})
 
 	return p
 }
@@ -332,7 +378,7 @@ func TestTenancy(t *testing.T) {
 				at, config, c = a.data, a.config, a.c
 			}
 
-			p := newProxy(t, config)
+			p := newProxy(e, config)
 			user := "system:serviceaccount:" + e.namespace + ":team"
 
 			e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "team"}})
