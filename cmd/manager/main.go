@@ -7,6 +7,7 @@ import (
 	"fmt"
 	stdlog "log"
 	"os"
+	"runtime/debug"
 	"strings"
 	_ "time/tzdata" // the image has no time zones
 
@@ -30,6 +31,10 @@ import (
 // version of the build, set by the linker.
 var version = "v0.0.0-dev"
 
+// gcPercent is by how much the heap may grow until it is collected. Half of the usual value saves a tenth of the memory of a
+// thousand Kustomizations, and no processor time that could be measured. GOGC sets another one.
+const gcPercent = 50
+
 func main() {
 	err := run(os.Args[1:])
 
@@ -50,6 +55,10 @@ func run(args []string) error {
 	log, err := logger(c.logLevel, c.logEncoding)
 	if err != nil {
 		return err
+	}
+
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 
 	stdlog.SetOutput(build.GuardFatal(os.Stderr)) // a library that gives up must not take the process with it
