@@ -30,7 +30,7 @@ type UnreachableError struct {
 
 // Error implements error.
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("the cluster does not answer: %v", e.Err)
+	return fmt.Sprintf("the cluster cannot be reached: %v", e.Err)
 }
 
 // Unwrap returns what happened.

@@ -230,7 +230,7 @@ func TestRemoteUnreachable(t *testing.T) {
 	e.awaken("app", "the connection has failed")
 
 	obj, after := e.once("app")
-	if got := says(obj, meta.ReadyCondition); !strings.HasPrefix(got, "False ReconciliationFailed: failed to build kube client: the cluster does not answer: ") ||
+	if got := says(obj, meta.ReadyCondition); !strings.HasPrefix(got, "False ReconciliationFailed: failed to build kube client: the cluster cannot be reached: ") ||
 		after == 0 || engine.IsTrue(obj, meta.StalledCondition) {
 		t.Errorf("Ready is %q, next run in %s", got, after)
 	}
@@ -262,7 +262,7 @@ func TestRemoteOutage(t *testing.T) {
 	}
 
 	// The run after it does not even try.
-	if obj, _ := e.once("app"); !strings.Contains(says(obj, meta.ReadyCondition), "failed to build kube client: the cluster does not answer: ") {
+	if obj, _ := e.once("app"); !strings.Contains(says(obj, meta.ReadyCondition), "failed to build kube client: the cluster cannot be reached: ") {
 		t.Errorf("Ready is %q", says(obj, meta.ReadyCondition))
 	}
 
