@@ -19,6 +19,7 @@ import (
 type delivery struct {
 	hub     *health.Hub
 	applier *apply.Applier
+	metrics *apply.Metrics
 
 	mu     sync.RWMutex
 	wakers map[string]*waker // by kind of the owner
@@ -35,7 +36,7 @@ func (p *Process) sharedDelivery() (*delivery, error) {
 		return nil, fmt.Errorf("register the metrics of corrections: %w", err)
 	}
 
-	d := &delivery{wakers: map[string]*waker{}}
+	d := &delivery{wakers: map[string]*waker{}, metrics: corrections}
 	d.hub = health.New(p.access.Own(), health.Options{Wake: d.wake})
 	d.applier = apply.New(d.hub, apply.ApplierOptions{Wake: d.wake, Metrics: corrections})
 	p.delivery = d

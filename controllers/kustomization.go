@@ -59,6 +59,7 @@ func setupKustomization(p *Process) error {
 
 	clusters := remote.New(remote.Options{
 		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
+		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
 	})
 
 	if err := p.Add(manager.RunnableFunc(func(ctx context.Context) error {
@@ -75,7 +76,7 @@ func setupKustomization(p *Process) error {
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{}),
-		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions,
+		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, AdditiveReadyExpr: p.AdditiveReadyExpr,
 		Relatives:            kustomizationRelatives(find),
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),

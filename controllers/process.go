@@ -62,7 +62,14 @@ type Options struct {
 	WatchConfigsSelector  labels.Selector
 	NoCrossNamespaceRefs  bool
 	DefaultServiceAccount string
-	OverrideManagers      []string
+
+	// DefaultKubeconfigServiceAccount, KubeconfigRules and AdditiveReadyExpr are about Kustomizations: see packages remote,
+	// access and kustomize.
+	DefaultKubeconfigServiceAccount string
+	KubeconfigRules                 access.Rules
+	AdditiveReadyExpr               bool
+
+	OverrideManagers []string
 
 	// Concurrent is how many objects of a kind run at a time. Zero leaves it to the kind.
 	Concurrent        int

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,8 +13,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/weir-dev/weir/controllers"
+	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/charts"
 )
+
+// additiveGate is the feature gate that makes dependencies with an expression meet the usual conditions, too.
+const additiveGate = "AdditiveCELDependencyCheck"
 
 // config is what the command line says. The names and defaults of the flags are those of the Flux controllers and of Flux
 // Operator, so that patches published for them keep working; the few of our own are listed first.
@@ -35,6 +40,8 @@ type config struct {
 	watchConfigsSelector string
 	noCrossNamespaceRefs bool
 	defaultSA            string
+	kubeconfigSA         string
+	kubeconfigRules      access.Rules
 
 	concurrent        int
 	concurrentSSA     int
@@ -139,6 +146,9 @@ func (c *config) commonFlags(fs *pflag.FlagSet, getenv func(string) string) {
 func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.noCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse references to objects of other namespaces.")
 	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
+	fs.StringVar(&c.kubeconfigSA, "default-kubeconfig-service-account", "", "The ServiceAccount that gives the identity for remote clusters where none is named.")
+	fs.BoolVar(&c.kubeconfigRules.Exec, "insecure-kubeconfig-exec", false, "Let kubeconfigs of users run programs to get credentials.")
+	fs.BoolVar(&c.kubeconfigRules.InsecureTLS, "insecure-kubeconfig-tls", false, "Let kubeconfigs of users leave the server unverified.")
 	fs.IntVar(&c.concurrent, "concurrent", 0, "How many objects of a kind reconcile at a time. Zero: as many as suit the kind.")
 	fs.IntVar(&c.concurrentSSA, "concurrent-ssa", 4, "How many objects of one Kustomization are applied at a time.")
 	fs.DurationVar(&c.requeueDependency, "requeue-dependency", 30*time.Second, "The longest time between two looks at a missing dependency.")
@@ -176,7 +186,7 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
-		"default-kubeconfig-service-account", "default-decryption-service-account", "default-workload-identity-service-account",
+		"default-decryption-service-account", "default-workload-identity-service-account",
 		"sops-age-secret", "sops-vault-configmap", "override-manager-before-dry-run", "custom-apply-stage-kinds",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
@@ -187,7 +197,7 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"reporting-interval", "web-server-port", "web-config", "web-config-secret-name",
 	}, []string{
 		"no-remote-bases", // they are never fetched
-		"insecure-kubeconfig-exec", "insecure-kubeconfig-tls", "export-http-path-metrics", "web-server-only",
+		"export-http-path-metrics", "web-server-only",
 	}
 
 	for _, name := range texts {
@@ -225,6 +235,11 @@ func (c *config) validate() error {
 	check(c.reconciliationTimeout > 0, "--reconciliation-timeout is %s: want a positive time", c.reconciliationTimeout)
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
+
+	if gate, ok := c.featureGates[additiveGate]; ok {
+		_, err := strconv.ParseBool(gate)
+		check(err == nil, "--feature-gates %s is %q: want true or false", additiveGate, gate)
+	}
 
 	for flag, selector := range map[string]string{
 		"watch-label-selector": c.watchLabelSelector, "watch-configs-label-selector": c.watchConfigsSelector,

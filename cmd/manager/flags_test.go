@@ -105,12 +105,12 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestUnusedFlagsAreTold(t *testing.T) {
-	c, err := parse([]string{"--concurrent=3", "--kube-api-qps=100", "--insecure-kubeconfig-tls"}, none)
+	c, err := parse([]string{"--concurrent=3", "--kube-api-qps=100", "--no-remote-bases"}, none)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	if diff := cmp.Diff([]string{"kube-api-qps", "insecure-kubeconfig-tls"}, c.unused); diff != "" {
+	if diff := cmp.Diff([]string{"kube-api-qps", "no-remote-bases"}, c.unused); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -126,7 +126,9 @@ func (c *config) options() (controllers.Options, error) {
 			Path: c.storagePath, ServeAddr: c.storageAddr, AdvertiseAddr: c.storageAdvAddr,
 			RetentionTTL: c.retentionTTL, RetentionRecords: c.retentionRecords, DigestAlgorithm: c.digestAlgorithm,
 		},
-		Helm: c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
+		DefaultKubeconfigServiceAccount: c.kubeconfigSA, KubeconfigRules: c.kubeconfigRules,
+		AdditiveReadyExpr: strings.EqualFold(c.featureGates[additiveGate], "true"),
+		Helm:              c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
 		ReconciliationTimeout: c.reconciliationTimeout,
 	}, nil
 }

@@ -44,6 +44,8 @@ type Options struct {
 	DefaultServiceAccount string
 	// Access are the options of the clients.
 	Access access.Options
+	// Metrics of the appliers. Nil means none.
+	Metrics *apply.Metrics
 	// Patience is how long somebody who needs a cluster waits for the connection. Zero means 300 ms.
 	Patience time.Duration
 }

@@ -179,7 +179,7 @@ func (l *link) factory(ctx context.Context, cluster *Cluster) (*access.Factory, 
 func (l *link) open(factory *access.Factory) *Cluster {
 	hub := health.New(factory.Own(), health.Options{Wake: l.all.Wake})
 
-	return &Cluster{Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: l.all.Wake})}
+	return &Cluster{Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: l.all.Wake, Metrics: l.all.Metrics})}
 }
 
 // drop forgets an owner; if it was the last one, the link ends.
