@@ -138,7 +138,12 @@ func New(o Options) (*Process, error) {
 	o.Config = rest.CopyConfig(o.Config)
 	o.Config.Wrap(count)
 
-	if err := o.awaitKinds(context.Background(), scheme); err != nil {
+	api, err := access.New(o.direct(), access.Options{UserAgent: o.UserAgent})
+	if err != nil {
+		return nil, fmt.Errorf("make API access: %w", err)
+	}
+
+	if err := o.awaitKinds(context.Background(), api, scheme); err != nil {
 		return nil, err
 	}
 
@@ -147,13 +152,9 @@ func New(o Options) (*Process, error) {
 		return nil, fmt.Errorf("make manager: %w", err)
 	}
 
-	p := &Process{Options: o, Manager: mgr}
+	p := &Process{Options: o, Manager: mgr, access: api}
 	p.secrets = newReads(p.GetAPIReader(), func() *corev1.Secret { return &corev1.Secret{} }, weight)
 	p.accounts = newReads(p.GetAPIReader(), func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, nil)
-
-	if p.access, err = access.New(o.direct(), access.Options{UserAgent: o.UserAgent}); err != nil {
-		return nil, fmt.Errorf("make API access: %w", err)
-	}
 
 	if p.engine, err = p.engineOptions(); err != nil {
 		return nil, err
