@@ -43,7 +43,7 @@ func (o Options) awaitKinds(ctx context.Context, api *access.Factory, scheme *ru
 			logf.Log.Info("Waiting for the API server to serve all kinds", "missing", missing.Error())
 		}
 
-		return false, nil
+		return false, nil //nolint:nilerr // it is looked for again
 	})
 	if missing != nil {
 		err = errors.Join(missing, err)
