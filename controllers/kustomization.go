@@ -71,17 +71,15 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
-	find := finder(p, &kustomizev1.KustomizationList{})
-
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{}),
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, AdditiveReadyExpr: p.AdditiveReadyExpr,
-		Relatives:            kustomizationRelatives(find),
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 	})
 
+	find := finder(p, &kustomizev1.KustomizationList{})
 	watches := append(p.watchSources(find), p.watchDependencies(find))
 	watches = append(watches, p.watchConfigs(configs, find)...)
 
@@ -101,19 +99,6 @@ func (p *Process) kustomization(ctx context.Context, key types.NamespacedName) (
 	}
 
 	return obj, nil
-}
-
-// kustomizationRelatives finds Kustomizations in the indexes.
-type kustomizationRelatives lookup
-
-// OfSource implements kustomize.Relatives.
-func (find kustomizationRelatives) OfSource(ctx context.Context, kind string, key types.NamespacedName) []types.NamespacedName {
-	return find(ctx, bySource, ref(kind, key))
-}
-
-// DependingOn implements kustomize.Relatives.
-func (find kustomizationRelatives) DependingOn(ctx context.Context, key types.NamespacedName) []types.NamespacedName {
-	return find(ctx, byDependency, ref(kustomizev1.KustomizationKind, key))
 }
 
 // indexKustomizations makes Kustomizations findable by the objects that they refer to.
