@@ -89,7 +89,7 @@ type ledger struct {
 	owner     Owner
 	takeovers takeovers
 	records   map[access.ID]*record
-	claims    map[access.ID]struct{} // the set, from before anything of it is written
+	claims    map[access.ID]struct{} // what of the set the API server lets the owner write
 	tracked   map[access.ID]struct{} // the set, and what is to be pruned
 	digest    string                 // of the last Apply, if it succeeded
 	changes   Changes                // of the last Apply, none of which is a change any more
@@ -202,10 +202,13 @@ func (a *Applier) Remind(owner access.ID, d time.Duration) { a.later(owner, d) }
 // Forget drops all that is known about the owner, and the hub's interest in its objects. It deletes nothing.
 func (a *Applier) Forget(owner access.ID) {
 	a.mu.Lock()
+	_, known := a.ledgers[owner]
 	delete(a.ledgers, owner)
 	a.mu.Unlock()
 	a.hub.Untrack(owner)
-	a.metrics.forget(owner)
+	if known { // the metrics are shared with the appliers of other clusters
+		a.metrics.forget(owner)
+	}
 }
 
 // begin waits for the owner's turn.
@@ -215,7 +218,7 @@ func (a *Applier) begin(ctx context.Context, owner Owner) (*ledger, error) {
 	if l == nil {
 		l = &ledger{
 			busy: make(chan struct{}, 1), owner: owner, takeovers: owner.takeovers(nil),
-			records: map[access.ID]*record{}, tracked: map[access.ID]struct{}{},
+			records: map[access.ID]*record{}, claims: map[access.ID]struct{}{}, tracked: map[access.ID]struct{}{},
 		}
 		a.ledgers[owner.ID] = l
 	}
@@ -236,11 +239,15 @@ func (a *Applier) adopt(l *ledger, owner Owner, objects []desired, o Options) {
 	l.owner, l.takeovers = owner, owner.takeovers(o.Takeovers)
 	l.digest, l.changes = "", nil
 	l.tracked = make(map[access.ID]struct{}, len(objects)+len(o.Inventory))
+	claims := l.claims
 	l.claims = make(map[access.ID]struct{}, len(objects))
 	records := make(map[access.ID]*record, len(objects))
 	for i := range objects {
 		id := objects[i].ID
-		l.tracked[id], l.claims[id] = struct{}{}, struct{}{}
+		l.tracked[id] = struct{}{}
+		if _, ok := claims[id]; ok {
+			l.claims[id] = struct{}{}
+		}
 		if r := l.records[id]; r != nil {
 			records[id] = r
 		}

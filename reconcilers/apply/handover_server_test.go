@@ -3,7 +3,10 @@ package apply_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/access/accesstest"
@@ -88,6 +91,28 @@ func TestHandOver(t *testing.T) {
 				same(t, "the same object", uid, b.get(b.ref("ConfigMap", "a")).GetUID())
 				same(t, "whose", c.name, b.field(b.ref("ConfigMap", "a"), "metadata", "labels", b.owner.Prefix+"/name"))
 			}
+		})
+	}
+}
+
+// TestClaimWithoutRights holds that a set which has an object of somebody else, that it may not write, does not keep it from
+// being deleted: a tenant would keep the rights that are taken from it.
+func TestClaimWithoutRights(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		set    string
+	}{
+		"refused":  {"the API server refuses it", configs("a")},
+		"disabled": {"a marker keeps it from being asked", strings.Replace(configs("a"), "name: a", "name: a, annotations: {kustomize.toolkit.fluxcd.io/reconcile: disabled}", 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.mustApply(configs("a"), apply.Options{})
+			if _, err := b.applier.Apply(b.ctx(), b.tenant("configmaps", "get"), b.other(), b.objects(c.set), apply.Options{}); name == "refused" && !apierrors.IsForbidden(err) {
+				t.Fatalf("the tenant may write it: %v", err)
+			}
+			b.mustApply(configs("b"), apply.Options{Inventory: b.refs("ConfigMap", "a")})
+			same(t, c.reason, []string{"a deleted"}, b.pruneFor(b.ctx(), b.factory.Own(), b.owner, "a"))
 		})
 	}
 }

@@ -29,7 +29,8 @@ type Pruned struct {
 }
 
 // Prune deletes the objects, in the reverse order of application, that carry the owner's labels and no marker against
-// it, and that no other owner of this applier has in its set: one that takes an object over gets it as it is. An object that is gone counts as deleted. Dependents are deleted in the background. It goes on after an error, and
+// it, and that no other owner of this applier has in its set and may write: one that takes an object over gets it as it
+// is. An object that is gone counts as deleted. Dependents are deleted in the background. It goes on after an error, and
 // returns all of them in one, with the survivors. The result is never nil.
 func (a *Applier) Prune(ctx context.Context, c *access.Client, owner Owner, stale []access.Ref, o PruneOptions) (*Pruned, error) {
 	out := &Pruned{}
@@ -108,7 +109,20 @@ func (a *Applier) disclaim(l *ledger, refs []access.Ref) {
 	}
 }
 
-// claimed tells whether another owner has the object in its set.
+// claim notes whether an answer of the API server to the owner shows that it may write the object. That the set has it is
+// not enough to keep others from deleting it: anybody can write anything into a set.
+func (a *Applier) claim(l *ledger, id access.ID, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err == nil:
+		l.claims[id] = struct{}{}
+	case apierrors.IsForbidden(err):
+		delete(l.claims, id)
+	}
+}
+
+// claimed tells whether another owner has the object in its set, and may write it.
 func (p *pruning) claimed(id access.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

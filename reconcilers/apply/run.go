@@ -135,6 +135,7 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 		return &Error{ID: k.ID, Step: DryRun, Err: err}
 	}
 	m, err := r.send(ctx, k, true)
+	r.claim(r.ledger, k.ID, err)
 	if err == nil && m.ResourceVersion != "" && len(k.ignores) > 0 && !k.screened {
 		return r.tryAgain(ctx, k, m) // nobody knew that it is there
 	}

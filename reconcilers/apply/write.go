@@ -17,6 +17,7 @@ import (
 func (r *run) write(ctx context.Context, k *task) *Error {
 	r.writing(r.ledger, k.ID)
 	m, err := r.put(ctx, k)
+	r.claim(r.ledger, k.ID, err)
 	if err != nil {
 		r.failed(r.ledger, k.ID)
 		return &Error{ID: k.ID, Step: r.step(k, err), Err: err}
