@@ -156,7 +156,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.maxRetryDelay, "max-retry-delay", 15*time.Minute, "The longest delay after a failure.")
 	fs.IntVar(&c.jitterPercentage, "interval-jitter-percentage", 5, "By how much of it an interval may be longer or shorter, in percent, 0 to 99.")
 	// Flux tries nine times before it gives the worker back. Here the object itself is tried again, and no worker waits.
-	fs.IntVar(&c.httpRetry, "http-retry", 1, "How often fetching an artifact is tried again within one reconcile.")
+	fs.IntVar(&c.httpRetry, "http-retry", 3, "How often fetching an artifact is tried again within one reconcile.")
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
 	fs.StringSliceVar(&c.sshKeyExchanges, "ssh-kex-algos", nil, "The key exchange algorithms that are offered to SSH servers. Empty: the usual ones.")
 	fs.StringSliceVar(&c.sshHostKeys, "ssh-hostkey-algos", nil, "The host key algorithms that are offered to SSH servers. Empty: those of the known hosts.")
