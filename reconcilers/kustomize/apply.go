@@ -187,21 +187,25 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	stale := difference(s.previous, references(obj.Status.Inventory))
+	if len(stale) == 0 {
+		s.memo.held = nil
+	}
+
 	if len(stale) > 0 && obj.Spec.Prune {
-		if r.hold(ctx, obj, s, s.artifact.Revision, min(obj.GetTimeout(), maxHeldPrune)) {
-			obj.Status.Inventory = inventory(references(obj.Status.Inventory), stale)
+		due, held := r.hold(ctx, obj, s, stale)
+
+		pruned, err := r.Applier.Prune(ctx, s.client, ownerOf(obj), due, apply.PruneOptions{Concurrency: r.Concurrency})
+		s.pruned = pruned.Changes
+		obj.Status.Inventory = inventory(references(obj.Status.Inventory), slices.Concat(pruned.Survivors, held))
+
+		if err != nil {
+			return r.failed(obj, s, meta.PruneFailedReason, err)
+		}
+
+		if len(held) > 0 {
 			r.Applier.Remind(ownerOf(obj).ID, lookForOthers)
 
 			return nil
-		}
-
-		pruned, err := r.Applier.Prune(ctx, s.client, ownerOf(obj), stale, apply.PruneOptions{Concurrency: r.Concurrency})
-		s.pruned = pruned.Changes
-
-		if err != nil {
-			obj.Status.Inventory = inventory(references(obj.Status.Inventory), pruned.Survivors)
-
-			return r.failed(obj, s, meta.PruneFailedReason, err)
 		}
 	}
 

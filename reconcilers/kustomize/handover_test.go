@@ -212,6 +212,74 @@ func (e *env) move() {
 	})
 }
 
+// TestHeldForAWhile holds that a prune is not put off by each new revision, as long as somebody never runs, and that one who
+// has just come is waited for at a revision that all the others have come to.
+func TestHeldForAWhile(t *testing.T) {
+	files := map[string]string{"old/a.yaml": configMap("a", "1"), "new/b.yaml": configMap("b", "1")}
+
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"old/a.yaml": configMap("a", "1"), "old/x.yaml": configMap("x", "1")})
+	e.kustomization("old", func(s *kustomizev1.KustomizationSpec) { s.Path = "old" })
+	e.ready("old")
+	e.kustomization("new", func(s *kustomizev1.KustomizationSpec) {
+		s.Path, s.DependsOn = "new", []meta.DependencyReference{{Name: "missing"}}
+	})
+	e.publish("repo", "main@sha1:2", files)
+	e.ready("old")
+	e.clock.advance(4 * time.Minute)
+	e.publish("repo", "main@sha1:3", files)
+	e.ready("old")
+	e.wantInventory("old", "NS_a__ConfigMap", "NS_x__ConfigMap")
+	e.clock.advance(time.Minute)
+	e.ready("old")
+	e.wantInventory("old", "NS_a__ConfigMap")
+
+	e.phase("Newcomer", func(t *testing.T) {
+		e.edit("new", func(k *kustomizev1.Kustomization) { k.Spec.DependsOn = nil })
+		e.ready("new")
+		e.publish("repo", "main@sha1:4", map[string]string{"old/y.yaml": configMap("y", "1"), "new/b.yaml": configMap("b", "1")})
+		e.ready("new")
+		e.ready("old") // deletes a, and so finds that all have come
+		e.wantInventory("old", "NS_y__ConfigMap")
+		e.kustomization("third", func(s *kustomizev1.KustomizationSpec) { s.Path = "old" })
+		must(t, e.c.Delete(t.Context(), e.get("old")))
+
+		if obj, _ := e.once("old"); obj == nil || e.data("y") == nil {
+			t.Fatal("the old one does not wait for the third one")
+		}
+
+		e.ready("third")
+
+		if obj, _ := e.once("old"); obj != nil || e.data("y") == nil {
+			t.Error("the old one stays, or takes the object with it")
+		}
+	})
+}
+
+// TestForeignFinalizer holds that a deletion does not wait for a dependent that is done with its own, and is kept by others.
+func TestForeignFinalizer(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"infra/i.yaml": configMap("i", "1"), "app/a.yaml": configMap("a", "1")})
+	e.kustomization("infra", func(s *kustomizev1.KustomizationSpec) { s.Path = "infra" })
+	e.ready("infra")
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
+		s.Path, s.DependsOn = "app", []meta.DependencyReference{{Name: "infra"}}
+	})
+	e.ready("app")
+	e.edit("app", func(k *kustomizev1.Kustomization) { k.Finalizers = append(k.Finalizers, "example.com/keep") })
+
+	for _, name := range []string{"app", "infra"} {
+		must(t, e.c.Delete(t.Context(), e.get(name)))
+		e.once(name)
+	}
+
+	if e.get("infra") != nil {
+		t.Error("a finalizer of somebody else on the app keeps what it depends on")
+	}
+
+	e.edit("app", func(k *kustomizev1.Kustomization) { k.Finalizers = nil })
+}
+
 // TestDeletedTogether holds that what others depend on goes after them, if all are deleted.
 func TestDeletedTogether(t *testing.T) {
 	e := newEnv(t)

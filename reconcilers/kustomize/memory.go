@@ -47,16 +47,12 @@ type memo struct {
 	attempt *attempt
 	// approved are the inputs whose plan is being applied, and asked is the plan whose approval was asked for.
 	approved, asked string
-	// held is since when nothing is deleted, because others may take it over.
-	held held
+	// held is since when objects that left the set are not deleted, because others may take them over.
+	held map[access.ID]time.Time
+	// leaving is when a deletion was seen first, or zero.
+	leaving time.Time
 	// removing is when the deletion began, or zero.
 	removing time.Time
-}
-
-// held is since when the deletion of objects is held back for a revision.
-type held struct {
-	revision string
-	since    time.Time
 }
 
 // attempt goes from the first run for a revision, a spec and variables until success or failure.

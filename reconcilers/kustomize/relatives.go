@@ -2,15 +2,20 @@ package kustomize
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
+	"github.com/weir-dev/weir/api/meta"
+	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -37,16 +42,28 @@ type Relatives interface {
 	DependingOn(ctx context.Context, key types.NamespacedName) []types.NamespacedName
 }
 
-// sources holds for each source which Kustomizations have come to its revision.
+// sources holds for each source and cluster which Kustomizations have come to its revision.
 type sources struct {
 	mu    sync.Mutex
 	known map[string]arrival
 }
 
-// arrival is what is known of a source: a revision that all have come to, or who was the last one found not to have.
+// arrival is what is known of a source: a revision that all of its Kustomizations have come to, as long as there are no
+// new ones, or who was the last one found not to have.
 type arrival struct {
 	revision string
+	members  uint64
 	last     types.NamespacedName
+}
+
+// membersOf returns a number that stands for the names, in whatever order they are.
+func membersOf(keys []types.NamespacedName) uint64 {
+	var sum uint64
+	for _, key := range keys {
+		sum += xxhash.Sum64String(key.String())
+	}
+
+	return sum
 }
 
 func (s *sources) get(source string) arrival {
@@ -74,11 +91,18 @@ func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, r
 		return false
 	}
 
+	to, err := json.Marshal(obj.Spec.KubeConfig)
+	if err != nil {
+		return false // there is no such cluster
+	}
+
 	kind, key := SourceKey(obj)
-	source := kind + "/" + key.String()
+	source := fmt.Sprintf("%s/%s %s", kind, key, to)
+	others := r.Relatives.OfSource(ctx, kind, key)
+	members := membersOf(others)
 
 	known := r.memory.sources.get(source)
-	if known.revision == revision {
+	if known.revision == revision && known.members == members {
 		return false
 	}
 
@@ -86,7 +110,7 @@ func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, r
 		return true
 	}
 
-	for _, other := range r.Relatives.OfSource(ctx, kind, key) {
+	for _, other := range others {
 		if r.behind(ctx, obj, other, revision) {
 			r.memory.sources.set(source, arrival{last: other})
 
@@ -94,7 +118,7 @@ func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, r
 		}
 	}
 
-	r.memory.sources.set(source, arrival{revision: revision})
+	r.memory.sources.set(source, arrival{revision: revision, members: members})
 
 	return false
 }
@@ -111,6 +135,10 @@ func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization,
 	}
 
 	kind, source := SourceKey(obj)
+	if r.mayRefer(other, kind, source) != nil {
+		return false // it never will
+	}
+
 	if k, s := SourceKey(other); k != kind || s != source || !reflect.DeepEqual(other.Spec.KubeConfig, obj.Spec.KubeConfig) {
 		return false
 	}
@@ -118,18 +146,36 @@ func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization,
 	return other.Status.LastAttemptedRevision != revision
 }
 
-// hold tells whether objects must not be deleted yet, because they may have moved to a Kustomization that has not run yet. It
-// does so for as long as the limit.
-func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, revision string, limit time.Duration) bool {
-	if !r.late(ctx, obj, revision) {
-		return false
+// hold parts the objects that left the set into those to delete now and those that may have moved to a Kustomization that has
+// not run yet. Each is held back for so long at most, however many revisions come meanwhile.
+func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, stale []access.Ref) (due, held []access.Ref) {
+	if !r.late(ctx, obj, s.artifact.Revision) {
+		s.memo.held = nil
+
+		return stale, nil
 	}
 
-	if s.memo.held.revision != revision {
-		s.memo.held = held{revision: revision, since: r.Now()}
+	now, limit := r.Now(), min(obj.GetTimeout(), maxHeldPrune)
+	since := make(map[access.ID]time.Time, len(stale))
+
+	for _, ref := range stale {
+		at, known := s.memo.held[ref.ID]
+		if !known {
+			at = now
+		}
+
+		since[ref.ID] = at
+
+		if now.Sub(at) < limit {
+			held = append(held, ref)
+		} else {
+			due = append(due, ref)
+		}
 	}
 
-	return r.Now().Sub(s.memo.held.since) < limit
+	s.memo.held = since
+
+	return due, held
 }
 
 // holdRemoval waits with the deletion of everything, first for those that depend on it and are deleted, too, then for those
@@ -139,7 +185,17 @@ func (r *reconciler) holdRemoval(ctx context.Context, obj *kustomizev1.Kustomiza
 		return nil
 	}
 
+	if s.memo.leaving.IsZero() {
+		s.memo.leaving = r.Now()
+	}
+
+	waited := r.Now().Sub(s.memo.leaving)
+
 	for _, key := range r.Relatives.DependingOn(ctx, client.ObjectKeyFromObject(obj)) {
+		if key.Namespace != obj.Namespace && waited >= obj.GetTimeout() {
+			continue // somebody else's problems are not ours for ever
+		}
+
 		other, err := r.Dependencies.Kustomization(ctx, key)
 		if err == nil && r.before(ctx, obj, other) {
 			return engine.Await(lookForOthers, fmt.Sprintf("Waiting for the deletion of '%s', which depends on this", key))
@@ -153,7 +209,7 @@ func (r *reconciler) holdRemoval(ctx context.Context, obj *kustomizev1.Kustomiza
 		return nil //nolint:nilerr // without a source, nothing moves any more
 	}
 
-	if r.hold(ctx, obj, s, source.GetArtifact().Revision, min(obj.GetTimeout(), maxHeldDeletion)) {
+	if waited < min(obj.GetTimeout(), maxHeldDeletion) && r.late(ctx, obj, source.GetArtifact().Revision) {
 		return engine.Await(lookForOthers, "Waiting for the other Kustomizations of the source, which may take objects over")
 	}
 
@@ -163,7 +219,11 @@ func (r *reconciler) holdRemoval(ctx context.Context, obj *kustomizev1.Kustomiza
 // before tells whether the other Kustomization, which depends on this one, has to be gone first. Those that depend on each
 // other do not wait.
 func (r *reconciler) before(ctx context.Context, obj, other *kustomizev1.Kustomization) bool {
-	if other.DeletionTimestamp.IsZero() || removalOf(other) == leave || len(other.Finalizers) == 0 {
+	if other.DeletionTimestamp.IsZero() || removalOf(other) == leave || !slices.Contains(other.Finalizers, meta.Finalizer) {
+		return false // what others wait for is not ours to wait for
+	}
+
+	if r.mayRefer(other, kustomizev1.KustomizationKind, client.ObjectKeyFromObject(obj)) != nil {
 		return false
 	}
 
