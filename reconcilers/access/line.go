@@ -127,7 +127,7 @@ func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
 			return nil, fmt.Errorf("the cluster answers with a redirect (%d), which is not followed", resp.StatusCode)
 		}
 
-		if !req.URL.Query().Has("watch") {
+		if resp.StatusCode != http.StatusOK || !req.URL.Query().Has("watch") { // a refused watch has an answer like any other
 			resp.Body = &answer{ReadCloser: resp.Body, ctx: ctx, line: l, left: maxAnswer}
 		}
 

@@ -101,6 +101,49 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestWatchIsBounded shows that a cluster cannot fill the memory with an event, nor with the refusal of a watch.
+func TestWatchIsBounded(t *testing.T) {
+	w := &Watch{body: io.NopCloser(io.MultiReader(strings.NewReader(`{"type":"`), endless{})), buf: make([]byte, frameSize), full: true}
+	if _, err := w.Next(); !errors.Is(err, errLongEvent) {
+		t.Errorf("an event without end is %v", err)
+	}
+
+	events := strings.Repeat(`{"type":"BOOKMARK","object":{"data":"`+strings.Repeat("a", maxEvent/2)+`"}}`, 3)
+
+	w = &Watch{body: io.NopCloser(strings.NewReader(events)), buf: make([]byte, frameSize), full: true}
+	for range 3 {
+		if _, err := w.Next(); err != nil {
+			t.Errorf("events that are together longer than one may be: %v", err)
+		}
+	}
+
+	refusing := newLine(nil).wrap(roundTripperFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusInternalServerError, Body: io.NopCloser(endless{})}, nil
+	}))
+
+	resp, err := refusing.RoundTrip(httptest.NewRequest(http.MethodGet, "/api/v1/pods?watch=true", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n > maxAnswer {
+		t.Errorf("of a refusal without end %d bytes are read, then %v", n, err)
+	}
+}
+
+// endless is a text without end.
+type endless struct{}
+
+// Read implements io.Reader.
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+
+	return len(p), nil
+}
+
 func TestAnswerIsBounded(t *testing.T) {
 	body := &answer{ReadCloser: io.NopCloser(strings.NewReader("12345")), ctx: t.Context(), line: newLine(nil), left: 4}
 

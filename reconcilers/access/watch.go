@@ -28,6 +28,9 @@ const (
 	maxEvent  = 32 << 20 // bytes; etcd stores a twentieth of that
 )
 
+// errLongEvent is what an event of a watch is that is longer than maxEvent.
+var errLongEvent = fmt.Errorf("an event of a watch is longer than %d bytes", maxEvent)
+
 // Query selects objects of one kind.
 type Query struct {
 	// Namespace to look in. Empty stands for all of them.
@@ -166,6 +169,7 @@ type Event struct {
 // Watch is an open watch. It is read by one goroutine; Close may be called by another.
 type Watch struct {
 	body   io.ReadCloser
+	left   int64     // bytes that the event being read may still take
 	frames io.Reader // of body, made when the first event tells the format
 	buf    []byte
 	proto  bool
@@ -247,6 +251,7 @@ func (w *Watch) frame() ([]byte, error) {
 		w.buf = make([]byte, frameSize)
 	}
 	n := 0
+	w.left = maxEvent // the decoder of JSON reads an event to its end before it gives any of it
 	for {
 		m, err := w.frames.Read(w.buf[n:])
 		n += m
@@ -257,7 +262,7 @@ func (w *Watch) frame() ([]byte, error) {
 			return nil, err
 		}
 		if n > maxEvent {
-			return nil, fmt.Errorf("an event of a watch is longer than %d bytes", maxEvent)
+			return nil, errLongEvent
 		}
 		w.buf = append(w.buf, make([]byte, len(w.buf))...)
 	}
@@ -277,13 +282,29 @@ func (w *Watch) sniff() error {
 	body := struct {
 		io.Reader
 		io.Closer
-	}{r, w.body}
+	}{&measured{r, &w.left}, w.body}
 	if w.proto = first[0] == 0; w.proto {
 		w.frames = protobuf.LengthDelimitedFramer.NewFrameReader(body)
 	} else {
 		w.frames = json.Framer.NewFrameReader(body)
 	}
 	return nil
+}
+
+// measured reads as long as there is something left.
+type measured struct {
+	io.Reader
+	left *int64
+}
+
+// Read implements io.Reader.
+func (m *measured) Read(p []byte) (int, error) {
+	if *m.left < 0 {
+		return 0, errLongEvent
+	}
+	n, err := m.Reader.Read(p)
+	*m.left -= int64(n)
+	return n, err
 }
 
 func cutEvent(frame []byte, e *metav1.WatchEvent) error {
