@@ -140,6 +140,7 @@ func TestHostile(t *testing.T) {
 	added := func(what string, times int) string {
 		return "[" + what + "]" + strings.Repeat(".map(x, x + x)", times)
 	}
+	few := "'" + strings.Repeat("a", 50) + "'.split('')"
 	cases := map[string]struct{ reason, text string }{
 		"Loops":      {"Loops in loops.", "many.all(a, many.all(b, many.all(c, a + b + c >= 0)))"},
 		"DoubleText": {"A text that grows.", added("'abc'", 60) + "[0] == ''"},
@@ -163,6 +164,11 @@ func TestHostile(t *testing.T) {
 		"Collect":    {"A large value at every step.", "many.map(x, [many, many, many]).size() == 0"},
 		"Quote":      {"More than one way to write a text.", "many.all(x, strings.quote(long) != '')"},
 		"Base64":     {"And another.", "many.all(x, base64.encode(bytes(long)) != '')"},
+		"Size":       {"A text that is counted, a few times.", few + ".all(x, size(long) > 0)"},
+		"Number":     {"A text that is read as a number, a few times.", few + ".all(x, double(long) > 0.0 || true)"},
+		"Zone":       {"And as a time zone.", few + ".all(x, timestamp('2020-01-01T00:00:00Z').getHours(long) > 0 || true)"},
+		"Zones":      {"Time zones are read from files.", "many.filter(x, x < 1000).all(x, timestamp('2020-01-01T00:00:00Z').getHours('Europe/Oslo') > 0)"},
+		"EqualSmall": {"A large value and a small one.", few + ".all(x, keyed != {'a': 1})"},
 		"Convert":    {"Bytes and texts.", "many.all(x, string(bytes(long)) != '')"},
 	}
 	c := compiler(t)
@@ -172,8 +178,13 @@ func TestHostile(t *testing.T) {
 		many[i] = int64(i)
 	}
 
+	keyed := map[string]any{}
+	for i := range many {
+		keyed[fmt.Sprint(i)] = true
+	}
+
 	values := map[string]any{
-		"many": many, "nested": map[string]any{"a": map[string]any{"b": many}},
+		"many": many, "keyed": keyed, "nested": map[string]any{"a": map[string]any{"b": many}},
 		"long": strings.Repeat("a", 1<<20), "half": strings.Repeat("a", 1<<19),
 	}
 

@@ -165,7 +165,9 @@ func effort(function string, args []ref.Val) int {
 	case "sets.contains", "sets.equivalent", "sets.intersects":
 		return weight(args[0]) * weight(args[1])
 	case operators.Equals, operators.NotEquals:
-		return 10 * min(weight(args[0]), weight(args[1]))
+		a, b := weight(args[0]), weight(args[1])
+
+		return a + b + 10*min(a, b) // to find out takes its time, too
 	case operators.In:
 		return 10 * min(weight(args[1]), count(args[1])*weight(args[0])+1)
 	}
@@ -209,13 +211,50 @@ type costs struct{}
 
 // CallCost implements interpreter.ActualCostEstimator.
 func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	if !slices.Contains([]string{operators.Equals, operators.NotEquals, operators.In, matches}, function) && !isExtension(function) {
+	var taken int
+
+	switch {
+	case slices.Contains([]string{operators.Equals, operators.NotEquals, operators.In, matches}, function) || isExtension(function):
+		taken = effort(function, args)
+	case slices.Contains(readers(), function):
+		taken = reading(function, args)
+	default:
 		return nil
 	}
 
-	cost := uint64(1 + effort(function, args)/10) //nolint:gosec // it is not negative
+	cost := uint64(1 + taken/10) //nolint:gosec // it is not negative
 
 	return &cost
+}
+
+// readers are the functions of CEL itself that look at each byte of a text, though the library counts them as one step.
+func readers() []string {
+	return append([]string{"size", "bool", "double", "duration", "int", "timestamp", "uint"}, zoned()...)
+}
+
+// zoned are the functions that may be given the name of a time zone, which is looked up in files.
+func zoned() []string {
+	return []string{
+		"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds", "getMinutes",
+		"getMonth", "getSeconds",
+	}
+}
+
+// reading returns what a call of a reader takes.
+func reading(function string, args []ref.Val) int {
+	total := 0
+	for _, arg := range args {
+		total += length(arg)
+	}
+
+	switch {
+	case function == "size":
+		return total / 10
+	case len(args) > 1: // with a time zone
+		return total + 1000
+	}
+
+	return total
 }
 
 // extensions are the functions beyond those of CEL itself.

@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/google/cel-go/common/types"
 )
+
+// maxTime of an evaluation. What it may cost ends it much earlier, as a rule; this is for what costs no calls, such as a loop in
+// a loop over a large map.
+const maxTime = 2 * time.Second
 
 // Program is a compiled expression. It may be evaluated concurrently.
 type Program struct{ program evaluator }
@@ -18,6 +23,9 @@ func (p *Program) Holds(ctx context.Context, variables map[string]any) (bool, er
 	maps.Copy(values, variables)
 
 	values[budgetName] = &budget{left: maxWeight}
+
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
 
 	result, _, err := p.program.ContextEval(ctx, values)
 	if err != nil {
