@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -95,8 +94,7 @@ func New(o Options) *Clusters {
 func (c *Clusters) Open(ctx context.Context, r Request) (*Cluster, error) {
 	to, err := c.resolve(ctx, r)
 	if err != nil {
-		var status apierrors.APIStatus
-		if !errors.As(err, &status) || apierrors.IsNotFound(err) { // it was taken away, and did not only fail to be read
+		if _, ok := errors.AsType[*unread](err); !ok { // it was taken away, or is no kubeconfig any more
 			c.Release(r.Owner)
 		}
 

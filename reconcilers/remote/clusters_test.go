@@ -305,6 +305,8 @@ func TestKubeconfigs(t *testing.T) {
 		"Missing": {"A Secret that is gone is no way in any more.", nil, "", nil, `unable to read KubeConfig secret 'ns/s' error: objects "s" not found`, 0},
 		"Unread": {"One that cannot be read for now changes nothing.", nil, "", apierrors.NewTimeoutError("later", 1),
 			"unable to read KubeConfig secret 'ns/s' error: Timeout: later", 1},
+		"Offline": {"Nor does an API server that does not answer.", nil, "", errors.New("connection refused"),
+			"unable to read KubeConfig secret 'ns/s' error: connection refused", 1},
 	}
 
 	for name, tc := range cases {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/flight"
@@ -74,12 +76,27 @@ func (c *Clusters) resolve(ctx context.Context, r Request) (destination, error) 
 	return destination{}, errors.New("exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified")
 }
 
+// unread is the error of an object that could not be read, which says nothing about it.
+type unread struct{ error }
+
+// Unwrap returns why.
+func (u *unread) Unwrap() error { return u.error }
+
+func unreadable(name string, err error) error {
+	err = fmt.Errorf("unable to read KubeConfig %s error: %w", name, err)
+	if apierrors.IsNotFound(err) {
+		return err
+	}
+
+	return &unread{err}
+}
+
 func (c *Clusters) fromSecret(ctx context.Context, r Request, ref meta.SecretKeyReference) (destination, error) {
 	name := describe("secret", r.Owner.Namespace, ref.Name)
 
 	secret, err := c.Configs.Secret(ctx, r.Owner.Namespace, ref.Name)
 	if err != nil {
-		return destination{}, fmt.Errorf("unable to read KubeConfig %s error: %w", name, err)
+		return destination{}, unreadable(name, err)
 	}
 
 	raw, err := kubeconfig(secret.Data, ref.Key)
@@ -143,7 +160,7 @@ func (c *Clusters) fromConfigMap(ctx context.Context, r Request, config string) 
 
 	object, err := c.Configs.ConfigMap(ctx, r.Owner.Namespace, config)
 	if err != nil {
-		return destination{}, fmt.Errorf("unable to read KubeConfig %s error: %w", name, err)
+		return destination{}, unreadable(name, err)
 	}
 
 	data := object.Data
