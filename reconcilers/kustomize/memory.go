@@ -88,6 +88,7 @@ func (m *memo) begin(key attemptKey, now time.Time) *attempt {
 func (m *memo) at(site *access.Factory) {
 	if m.site != site && m.site != nil {
 		m.inputs, m.adopted = "", false
+		m.approved = "" // a plan is about one cluster
 	}
 
 	m.site = site

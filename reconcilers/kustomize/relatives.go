@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +45,7 @@ type Relatives interface {
 type sources struct {
 	mu    sync.Mutex
 	known map[string]arrival
+	empty map[types.NamespacedName]string // revisions that hold nothing for a Kustomization, which its status does not tell
 }
 
 // arrival is what is known of a source: a revision that all of its Kustomizations have come to, as long as there are no
@@ -84,9 +84,30 @@ func (s *sources) set(source string, a arrival) {
 	s.known[source] = a
 }
 
+// vain notes that the revision holds nothing for the Kustomization, or forgets that.
+func (s *sources) vain(key types.NamespacedName, revision string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.empty == nil {
+		s.empty = map[types.NamespacedName]string{}
+	}
+
+	if s.empty[key] = revision; revision == "" {
+		delete(s.empty, key)
+	}
+}
+
+func (s *sources) isVain(key types.NamespacedName, revision string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.empty[key] == revision
+}
+
 // late tells whether there is another Kustomization of the same source and cluster that has not come to the revision yet, so
-// that nobody knows whether an object has moved to it.
-func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, revision string) bool {
+// that nobody knows whether an object has moved to it. Those that are about to be deleted do not count.
+func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, revision string, stale ...access.Ref) bool {
 	if r.Relatives == nil {
 		return false
 	}
@@ -106,12 +127,23 @@ func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, r
 		return false
 	}
 
-	if known.last.Name != "" && r.behind(ctx, obj, known.last, revision) {
+	leaving := make(map[access.ID]struct{}, len(stale))
+	for _, ref := range stale {
+		leaving[ref.ID] = struct{}{}
+	}
+
+	behind := func(other types.NamespacedName) bool {
+		_, goes := leaving[Owner(other).ID]
+
+		return !goes && r.behind(ctx, obj, other, revision)
+	}
+
+	if known.last.Name != "" && behind(known.last) {
 		return true
 	}
 
 	for _, other := range others {
-		if r.behind(ctx, obj, other, revision) {
+		if behind(other) {
 			r.memory.sources.set(source, arrival{last: other})
 
 			return true
@@ -123,9 +155,26 @@ func (r *reconciler) late(ctx context.Context, obj *kustomizev1.Kustomization, r
 	return false
 }
 
+// clusterOf returns the same for Kustomizations that may have the same cluster: those whose kubeconfigs have the same name, be
+// it in different namespaces.
+func clusterOf(obj *kustomizev1.Kustomization) string {
+	to := obj.Spec.KubeConfig
+
+	switch {
+	case to == nil:
+		return ""
+	case to.SecretRef != nil:
+		return fmt.Sprintf("Secret/%s/%s", to.SecretRef.Name, to.SecretRef.Key)
+	case to.ConfigMapRef != nil:
+		return "ConfigMap/" + to.ConfigMapRef.Name
+	}
+
+	return "nothing"
+}
+
 // behind tells whether another Kustomization is going to look at the revision of the source, and has not yet.
 func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization, key types.NamespacedName, revision string) bool {
-	if key == client.ObjectKeyFromObject(obj) {
+	if key == client.ObjectKeyFromObject(obj) || r.memory.sources.isVain(key, revision) {
 		return false
 	}
 
@@ -139,7 +188,7 @@ func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization,
 		return false // it never will
 	}
 
-	if k, s := SourceKey(other); k != kind || s != source || !reflect.DeepEqual(other.Spec.KubeConfig, obj.Spec.KubeConfig) {
+	if k, s := SourceKey(other); k != kind || s != source || clusterOf(other) != clusterOf(obj) {
 		return false
 	}
 
@@ -149,7 +198,7 @@ func (r *reconciler) behind(ctx context.Context, obj *kustomizev1.Kustomization,
 // hold parts the objects that left the set into those to delete now and those that may have moved to a Kustomization that has
 // not run yet. Each is held back for so long at most, however many revisions come meanwhile.
 func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, stale []access.Ref) (due, held []access.Ref) {
-	if !r.late(ctx, obj, s.artifact.Revision) {
+	if !r.late(ctx, obj, s.artifact.Revision, stale...) {
 		s.memo.held = nil
 
 		return stale, nil
