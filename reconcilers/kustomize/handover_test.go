@@ -141,6 +141,15 @@ func TestHandOver(t *testing.T) {
 			},
 			gone: true,
 		},
+		"NewIsEmpty": {
+			reason: "nobody waits for one whose path is not there any more",
+			change: func(s *kustomizev1.KustomizationSpec) { s.Path = "missing" },
+			steps: func(_ *testing.T, e *env) {
+				e.once("new")
+				e.ready("old")
+			},
+			gone: true,
+		},
 		"NewIsSuspended": {
 			reason: "nobody waits for one that is suspended",
 			change: func(s *kustomizev1.KustomizationSpec) { s.Suspend = true },
@@ -254,6 +263,27 @@ func TestHeldForAWhile(t *testing.T) {
 			t.Error("the old one stays, or takes the object with it")
 		}
 	})
+}
+
+// TestHeldByTheLeaving holds that a prune does not wait for the Kustomizations that it is going to delete.
+func TestHeldByTheLeaving(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"old/a.yaml": configMap("a", "1"), "old/child.yaml": `
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: child, namespace: ` + e.namespace + `}
+spec: {interval: 1h, prune: true, path: child, dependsOn: [{name: missing}], sourceRef: {kind: GitRepository, name: repo}}
+`})
+	e.kustomization("old", func(s *kustomizev1.KustomizationSpec) { s.Path = "old" })
+	e.ready("old")
+
+	if e.get("child") == nil {
+		t.Fatal("there is no child")
+	}
+
+	e.publish("repo", "main@sha1:2", map[string]string{"old/a.yaml": configMap("a", "1")})
+	e.ready("old")
+	e.wantInventory("old", "NS_a__ConfigMap")
 }
 
 // TestForeignFinalizer holds that a deletion does not wait for a dependent that is done with its own, and is kept by others.

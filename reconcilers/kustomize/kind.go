@@ -263,4 +263,5 @@ func (r *reconciler) forget(key types.NamespacedName) {
 	r.Applier.Forget(Owner(key).ID)
 	r.Remote.Release(Owner(key).ID)
 	r.memory.drop(key)
+	r.memory.sources.vain(key, "")
 }
