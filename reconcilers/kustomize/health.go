@@ -276,8 +276,12 @@ func (r *reconciler) identify(
 	id := access.ID{Group: gv.Group, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name}
 
 	mapping, err := s.client.Mapping(ctx, id.GroupKind(), "")
-	if apimeta.IsNoMatchError(err) {
-		return id, nil // Its definition may be on its way.
+	if apimeta.IsNoMatchError(err) { // Its definition may be on its way.
+		if s.client.Identity() != "" {
+			s.memo.inputs = "" // Whether the account may see such objects the next run asks again.
+		}
+
+		return id, nil
 	}
 
 	if err != nil {
