@@ -121,7 +121,7 @@ func TestWatchIsBounded(t *testing.T) {
 		return &http.Response{StatusCode: http.StatusInternalServerError, Body: io.NopCloser(endless{})}, nil
 	}))
 
-	resp, err := refusing.RoundTrip(httptest.NewRequest(http.MethodGet, "/api/v1/pods?watch=true", nil))
+	resp, err := refusing.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/pods?watch=true", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
