@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 )
 
 // NewRemote makes the factory of another cluster. It sends no request. Nothing of the target is trusted: a request takes
-// 30 s at most, answers are bounded, redirects are refused, and a server that does not answer is left in peace for a while,
+// 30 s at most, answers are bounded, redirects and the metadata services of clouds are refused, and a server that does not answer is left in peace for a while,
 // in which requests fail at once with an *UnreachableError. All clients of the factory act as the target says, also those
 // of Own. Close ends its connections.
 func NewRemote(t *Target, o Options) (*Factory, error) {
@@ -72,9 +73,12 @@ func transportOf(config *rest.Config) (*http.Transport, error) {
 		proxy = http.ProxyFromEnvironment
 	}
 
+	dialer := ingest.NewDialer(ingest.RefuseLinkLocal) // who writes a kubeconfig names the server and the proxy
+	dialer.Timeout, dialer.KeepAlive = remoteDial, remoteTimeout
+
 	return utilnet.SetTransportDefaults(&http.Transport{
 		Proxy: proxy, TLSClientConfig: tlsConfig, TLSHandshakeTimeout: remoteDial, DisableCompression: true,
-		DialContext:     (&net.Dialer{Timeout: remoteDial, KeepAlive: remoteTimeout}).DialContext,
+		DialContext:     dialer.DialContext,
 		IdleConnTimeout: remoteIdle, MaxIdleConnsPerHost: remoteMaxInFlight,
 		MaxResponseHeaderBytes: 1 << 20,
 	}), nil

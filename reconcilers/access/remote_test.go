@@ -144,6 +144,34 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// TestMetadataServiceIsRefused shows that no kubeconfig makes the process talk to what gives away its credentials, be it as a
+// server or as a proxy.
+func TestMetadataServiceIsRefused(t *testing.T) {
+	const config = `{clusters: [{name: c, cluster: {server: "SERVER", proxy-url: "PROXY"}}], users: [{name: u, user: {token: t}}],
+contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}`
+
+	for reason, with := range map[string]*strings.Replacer{
+		"as a server": strings.NewReplacer("SERVER", "https://169.254.169.254", "PROXY", ""),
+		"as a proxy":  strings.NewReplacer("SERVER", "https://example.com", "PROXY", "http://169.254.169.254:80"),
+	} {
+		target, err := Kubeconfig([]byte(with.Replace(config)), Rules{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		f, err := NewRemote(target, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if err := f.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "address 169.254.169.254 is link-local") {
+			t.Errorf("%s: %v", reason, err)
+		}
+
+		f.Close()
+	}
+}
+
 func TestAnswerIsBounded(t *testing.T) {
 	body := &answer{ReadCloser: io.NopCloser(strings.NewReader("12345")), ctx: t.Context(), line: newLine(nil), left: 4}
 
