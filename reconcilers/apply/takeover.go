@@ -18,11 +18,11 @@ import (
 // takeOver makes the fields of other managers ours where the owner takes them over, removes the keys of tools that it
 // replaces, and applies again, so that what the set does not have goes. Most objects need none of it.
 func (r *run) takeOver(ctx context.Context, k *task, m *metav1.ObjectMeta) (*metav1.ObjectMeta, error) {
-	const attempts = 3
+	const attempts = 10 // controllers write statuses meanwhile, which are conflicts too
 	for range attempts {
 		live := health.Of(m)
 		if !r.burdened(k, &live) {
-			break
+			return m, nil
 		}
 		patch, err := r.relief(k, m)
 		if err != nil {
@@ -38,6 +38,9 @@ func (r *run) takeOver(ctx context.Context, k *task, m *metav1.ObjectMeta) (*met
 		if k.action == Unchanged {
 			k.action = Configured
 		}
+	}
+	if live := health.Of(m); r.burdened(k, &live) {
+		return nil, fmt.Errorf("take over fields: others wrote the object %d times in between", attempts)
 	}
 	return m, nil
 }
