@@ -8,6 +8,7 @@ import (
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/charts"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/source"
@@ -34,8 +35,20 @@ func sourceKinds() []client.Object {
 // setupSources adds the controllers of the sources. They run when their spec changes, when they are asked to, when what they
 // stand on has a new artifact, when their artifact is lost, and at their interval.
 func setupSources(p *Process) error {
-	for _, setup := range []func(*Process) error{setupGit, setupOCI, setupHelmRepository, setupHelmChart, setupBucket} {
-		if err := setup(p); err != nil {
+	store, err := p.sharedStorage()
+	if err != nil {
+		return err
+	}
+
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
+	for _, setup := range []func(*Process, *artifact.Store, *network) error{
+		setupGit, setupOCI, setupHelmRepository, setupHelmChart, setupBucket,
+	} {
+		if err := setup(p, store, n); err != nil {
 			return err
 		}
 	}
@@ -61,17 +74,7 @@ func addSource[O source.Object, S any](p *Process, n *network, k engine.Kind[O, 
 	return add(p, after(p.storage, k), w, false, workers, more...)
 }
 
-func setupGit(p *Process) error {
-	store, err := p.sharedStorage()
-	if err != nil {
-		return err
-	}
-
-	n, err := p.sharedNetwork()
-	if err != nil {
-		return err
-	}
-
+func setupGit(p *Process, store *artifact.Store, n *network) error {
 	trees, err := p.sharedTrees()
 	if err != nil {
 		return err
@@ -105,17 +108,7 @@ func setupGit(p *Process) error {
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, finder(p, &sourcev1.GitRepositoryList{})))
 }
 
-func setupOCI(p *Process) error {
-	store, err := p.sharedStorage()
-	if err != nil {
-		return err
-	}
-
-	n, err := p.sharedNetwork()
-	if err != nil {
-		return err
-	}
-
+func setupOCI(p *Process, store *artifact.Store, n *network) error {
 	dir, err := p.folder("weir-oci-")
 	if err != nil {
 		return err
@@ -127,33 +120,13 @@ func setupOCI(p *Process) error {
 	}), sourceWorkers)
 }
 
-func setupHelmRepository(p *Process) error {
-	store, err := p.sharedStorage()
-	if err != nil {
-		return err
-	}
-
-	n, err := p.sharedNetwork()
-	if err != nil {
-		return err
-	}
-
+func setupHelmRepository(p *Process, store *artifact.Store, n *network) error {
 	return addSource(p, n, helmrepository.Kind(helmrepository.Deps{
 		Store: store, Secrets: p, Repositories: n.charts, Workers: p.workers(sourceWorkers),
 	}), sourceWorkers)
 }
 
-func setupHelmChart(p *Process) error {
-	store, err := p.sharedStorage()
-	if err != nil {
-		return err
-	}
-
-	n, err := p.sharedNetwork()
-	if err != nil {
-		return err
-	}
-
+func setupHelmChart(p *Process, store *artifact.Store, n *network) error {
 	trees, err := p.sharedTrees()
 	if err != nil {
 		return err
@@ -227,17 +200,7 @@ func (c chartSources) HelmRepositories(ctx context.Context, namespace string) ([
 	return all, nil
 }
 
-func setupBucket(p *Process) error {
-	store, err := p.sharedStorage()
-	if err != nil {
-		return err
-	}
-
-	n, err := p.sharedNetwork()
-	if err != nil {
-		return err
-	}
-
+func setupBucket(p *Process, store *artifact.Store, n *network) error {
 	dir, err := p.folder("weir-buckets-")
 	if err != nil {
 		return err
