@@ -56,6 +56,8 @@ type Options struct {
 	Audit bool
 	// APIServerArgs are more flags of kube-apiserver. They override those of this package.
 	APIServerArgs []string
+	// EtcdLine lets the API server reach etcd by a line that can be made slow, see Cluster.DelayEtcd.
+	EtcdLine bool
 }
 
 // Process is a running program of the cluster.
@@ -78,6 +80,8 @@ type Cluster struct {
 	extra    []string
 	log      io.Writer
 	tools    map[string]string
+	lined    bool
+	line     *line // nil unless there is one
 	lock     *fileLock
 	slot     *slot
 	pki      *pki
@@ -126,7 +130,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		defer cancel()
 	}
 	c := &Cluster{
-		audit: o.Audit, keep: o.Keep, extra: o.APIServerArgs, log: o.Log, tools: tools,
+		audit: o.Audit, keep: o.Keep, extra: o.APIServerArgs, lined: o.EtcdLine, log: o.Log, tools: tools,
 		info: info{Supervisor: os.Getpid(), Mode: o.Mode, Kubernetes: kubernetesVersion},
 	}
 	c.stop = sync.OnceValue(c.shutdown)
@@ -273,6 +277,9 @@ func (c *Cluster) shutdown() error {
 	}
 	if c.lock != nil {
 		c.lock.unlock()
+	if c.line != nil {
+		err = errors.Join(err, c.line.close())
+	}
 	}
 	if err != nil {
 		return fmt.Errorf("stop cluster: %w", err)

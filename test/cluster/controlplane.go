@@ -66,6 +66,11 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if c.client, err = newClient(c.config); err != nil {
 		return err
 	}
+	if c.lined {
+		if c.line, err = newLine(ctx, c.local(portEtcdLine), c.local(portEtcd)); err != nil {
+			return fmt.Errorf("lay a line to etcd: %w", err)
+		}
+	}
 	if err := c.runAll(ctx, c.etcd(), c.apiServer()); err != nil || c.info.Mode == APIServer {
 		return err
 	}
@@ -126,7 +131,11 @@ func (c *Cluster) apiServer() program {
 		bind, authorizers, reconciler = "0.0.0.0", "Node,RBAC", "lease"
 	}
 	args := []string{
-		"--etcd-servers=http://" + c.local(portEtcd),
+		"--etcd-servers=http://" + etcd,
+	etcd := c.local(portEtcd)
+	if c.lined {
+		etcd = c.local(portEtcdLine)
+	}
 		"--bind-address=" + bind, "--advertise-address=" + c.HostIP(), "--endpoint-reconciler-type=" + reconciler,
 		"--secure-port=" + strconv.Itoa(c.slot.port(portAPI)),
 		"--tls-cert-file=" + p.path("server.crt"), "--tls-private-key-file=" + p.path("server.key"),

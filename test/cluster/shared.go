@@ -30,7 +30,12 @@ type Shared struct {
 
 // Main runs the tests, stops the cluster if one was started, and returns the exit status.
 func (s *Shared) Main(m *testing.M) int {
-	code := m.Run()
+	return s.Stop(m.Run())
+}
+
+// Stop stops the cluster if one was started, and returns the exit status of the tests or, if they have succeeded, its own.
+// It is for a package whose tests share several clusters.
+func (s *Shared) Stop(code int) int {
 	if s.cluster == nil {
 		return code
 	}

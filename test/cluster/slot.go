@@ -30,6 +30,7 @@ const (
 	portControllers
 	portScheduler
 	portRegistry
+	portEtcdLine
 	portsUsed
 )
 
