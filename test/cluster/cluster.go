@@ -52,12 +52,14 @@ type Options struct {
 	Cache string
 	// Log takes progress messages for people. Nil discards them.
 	Log io.Writer
+	// FakeNode adds a node to a control plane whose pods kwok pretends to run: each is Ready one second after it was scheduled.
+	FakeNode bool
 	// Audit writes one line per API request, without bodies, to AuditLog.
 	Audit bool
-	// APIServerArgs are more flags of kube-apiserver. They override those of this package.
-	APIServerArgs []string
 	// EtcdLine lets the API server reach etcd by a line that can be made slow, see Cluster.DelayEtcd.
 	EtcdLine bool
+	// APIServerArgs are more flags of kube-apiserver. They override those of this package.
+	APIServerArgs []string
 }
 
 // Process is a running program of the cluster.
@@ -78,10 +80,10 @@ type Cluster struct {
 	keep     bool
 	made     bool
 	extra    []string
-	log      io.Writer
-	tools    map[string]string
 	lined    bool
 	line     *line // nil unless there is one
+	log      io.Writer
+	tools    map[string]string
 	lock     *fileLock
 	slot     *slot
 	pki      *pki
@@ -124,6 +126,11 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.FakeNode {
+		if tools["kwok"], err = buildKWOK(ctx, o); err != nil {
+			return nil, err
+		}
+	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, startTimeout)
@@ -165,6 +172,11 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	}
 	if c.info.Mode == Node {
 		if err := c.joinNode(ctx); err != nil {
+			return err
+		}
+	}
+	if o.FakeNode {
+		if err := c.startFakeNode(ctx); err != nil {
 			return err
 		}
 	}
@@ -265,6 +277,9 @@ func (c *Cluster) shutdown() error {
 		err = errors.Join(err, p.kill())
 	}
 	c.mu.Unlock()
+	if c.line != nil {
+		err = errors.Join(err, c.line.close())
+	}
 	if c.registry != nil {
 		err = errors.Join(err, c.registry.close())
 	}
@@ -277,9 +292,6 @@ func (c *Cluster) shutdown() error {
 	}
 	if c.lock != nil {
 		c.lock.unlock()
-	if c.line != nil {
-		err = errors.Join(err, c.line.close())
-	}
 	}
 	if err != nil {
 		return fmt.Errorf("stop cluster: %w", err)

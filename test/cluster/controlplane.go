@@ -103,6 +103,8 @@ func (c *Cluster) probe(name string) func(context.Context) error {
 	case "kube-apiserver":
 		// The default namespace, which everyone counts on, comes a moment after readiness.
 		return c.client.answers("/readyz", "/api/v1/namespaces/default")
+	case "kwok":
+		return c.fakeNodeReady
 	case "kube-controller-manager":
 		return c.client.answers("https://" + c.local(portControllers) + "/healthz")
 	default:
@@ -130,12 +132,12 @@ func (c *Cluster) apiServer() program {
 		// The node and its pods come in by the link.
 		bind, authorizers, reconciler = "0.0.0.0", "Node,RBAC", "lease"
 	}
-	args := []string{
-		"--etcd-servers=http://" + etcd,
 	etcd := c.local(portEtcd)
 	if c.lined {
 		etcd = c.local(portEtcdLine)
 	}
+	args := []string{
+		"--etcd-servers=http://" + etcd,
 		"--bind-address=" + bind, "--advertise-address=" + c.HostIP(), "--endpoint-reconciler-type=" + reconciler,
 		"--secure-port=" + strconv.Itoa(c.slot.port(portAPI)),
 		"--tls-cert-file=" + p.path("server.crt"), "--tls-private-key-file=" + p.path("server.key"),

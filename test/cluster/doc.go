@@ -10,6 +10,9 @@
 //
 //	go run ./test/cluster/cmd/cluster build
 //
+// Where pods need not run but must become Ready, [Options].FakeNode adds a node
+// that kwok pretends to be: a thousand pods cost little.
+//
 // Tests of a package share an API server by [Shared]; [New] is for one test. The
 // command in cmd/cluster runs a cluster in the background. Package nodetest
 // holds what the node promises, and skips where there can be none.
