@@ -13,7 +13,7 @@ import (
 // configs reads the ConfigMaps and Secrets that hold variables. Those with the watch label are read once per version: the
 // cache of their metadata tells whether what was read still holds. All others are read each time.
 type configs struct {
-	live, watched client.Reader // the API server, and the cache of metadata
+	live, watched client.Reader // the API server, and the cache of metadata; nil if nothing is watched
 
 	mu   sync.Mutex
 	read map[configKey]client.Object
@@ -45,7 +45,7 @@ func get[T client.Object](ctx context.Context, c *configs, kind, namespace, name
 	watched.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 
 	// What the cache does not have has no watch label, or is not there: the API server tells.
-	labelled := c.watched.Get(ctx, key.NamespacedName, watched) == nil
+	labelled := c.watched != nil && c.watched.Get(ctx, key.NamespacedName, watched) == nil
 	if known, ok := c.lookup(key).(T); ok && labelled && known.GetResourceVersion() == watched.ResourceVersion {
 		return known, nil
 	}

@@ -44,9 +44,13 @@ func setupInstance(p *Process) error {
 
 // takeovers are the field managers that the command line adds to those that are always taken over.
 func (p *Process) takeovers() []apply.Takeover {
-	t := make([]apply.Takeover, 0, len(p.OverrideManagers))
+	t := make([]apply.Takeover, 0, len(p.OverrideManagers)+len(p.ExactOverrideManagers))
 	for _, m := range p.OverrideManagers {
 		t = append(t, apply.Takeover{Manager: m, Prefix: true})
+	}
+
+	for _, m := range p.ExactOverrideManagers {
+		t = append(t, apply.Takeover{Manager: m})
 	}
 
 	return t

@@ -51,6 +51,9 @@ func setupKustomization(p *Process) error {
 	d.route(kustomizev1.KustomizationKind, w)
 
 	configs := newConfigs(p.GetAPIReader(), p.GetCache())
+	if p.Kustomizations.NoConfigWatches {
+		configs = newConfigs(p.GetAPIReader(), nil)
+	}
 
 	expressions, err := expression.New()
 	if err != nil {
@@ -73,15 +76,19 @@ func setupKustomization(p *Process) error {
 
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
-		Trees: trees, Builder: build.New(build.Options{}),
+		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient}),
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, AdditiveReadyExpr: p.AdditiveReadyExpr,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
+		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.Kustomizations.NoExternalArtifacts,
+		NoFailFast: p.Kustomizations.NoFailFast, NoCommitStatus: p.Kustomizations.NoCommitStatus,
 	})
 
 	find := finder(p, &kustomizev1.KustomizationList{})
 	watches := append(p.watchSources(find), p.watchDependencies(find))
-	watches = append(watches, p.watchConfigs(configs, find)...)
+	if !p.Kustomizations.NoConfigWatches {
+		watches = append(watches, p.watchConfigs(configs, find)...)
+	}
 
 	return add(p, kind, w, false, kustomizationWorkers, watches...)
 }

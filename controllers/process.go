@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -69,7 +70,11 @@ type Options struct {
 	KubeconfigRules                 access.Rules
 	AdditiveReadyExpr               bool
 
-	OverrideManagers []string
+	// OverrideManagers are the beginnings of the names of field managers whose fields are taken over, and
+	// ExactOverrideManagers whole names.
+	OverrideManagers, ExactOverrideManagers []string
+
+	Kustomizations KustomizationOptions
 
 	// Concurrent is how many objects of a kind run at a time. Zero leaves it to the kind.
 	Concurrent        int
@@ -92,6 +97,20 @@ type Options struct {
 
 	Storage StorageOptions
 	Helm    HelmOptions
+}
+
+// KustomizationOptions are those of package kustomize, and of its builds, that the zero value leaves as they usually are.
+type KustomizationOptions struct {
+	NoExternalArtifacts, NoFailFast, NoCommitStatus bool
+
+	// Lenient makes variables empty that are not set.
+	Lenient bool
+
+	// NoConfigWatches leaves changes of ConfigMaps and Secrets to the interval.
+	NoConfigWatches bool
+
+	// Stages are kinds that are applied, and waited for, before others.
+	Stages []schema.GroupKind
 }
 
 // HelmOptions bound charts, in bytes. Zero means the default of package charts.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -16,9 +17,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/charts"
 )
-
-// additiveGate is the feature gate that makes dependencies with an expression meet the usual conditions, too.
-const additiveGate = "AdditiveCELDependencyCheck"
 
 // config is what the command line says. The names and defaults of the flags are those of the Flux controllers and of Flux
 // Operator, so that patches published for them keep working; the few of our own are listed first.
@@ -51,6 +49,8 @@ type config struct {
 	jitterPercentage  int
 	httpRetry         int
 	overrideManagers  []string
+	exactManagers     []string
+	stages            []string
 	sshKeyExchanges   []string
 	sshHostKeys       []string
 	featureGates      map[string]string
@@ -158,6 +158,8 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	// Flux tries nine times before it gives the worker back. Here the object itself is tried again, and no worker waits.
 	fs.IntVar(&c.httpRetry, "http-retry", 3, "How often fetching an artifact is tried again within one reconcile.")
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
+	fs.StringArrayVar(&c.exactManagers, "override-manager-before-dry-run", nil, "A field manager, by its whole name, whose fields are taken over. Repeatable.")
+	fs.StringSliceVar(&c.stages, "custom-apply-stage-kinds", nil, "Kinds, as group/Kind, that are applied and waited for before the others.")
 	fs.StringSliceVar(&c.sshKeyExchanges, "ssh-kex-algos", nil, "The key exchange algorithms that are offered to SSH servers. Empty: the usual ones.")
 	fs.StringSliceVar(&c.sshHostKeys, "ssh-hostkey-algos", nil, "The host key algorithms that are offered to SSH servers. Empty: those of the known hosts.")
 	fs.StringToStringVar(&c.featureGates, "feature-gates", nil, "Feature gates as Name=bool,…; those that this version does not have are ignored.")
@@ -187,7 +189,7 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
 		"default-decryption-service-account", "default-workload-identity-service-account",
-		"sops-age-secret", "sops-vault-configmap", "override-manager-before-dry-run", "custom-apply-stage-kinds",
+		"sops-age-secret", "sops-vault-configmap",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",
@@ -236,10 +238,14 @@ func (c *config) validate() error {
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
 
-	if gate, ok := c.featureGates[additiveGate]; ok {
-		_, err := strconv.ParseBool(gate)
-		check(err == nil, "--feature-gates %s is %q: want true or false", additiveGate, gate)
+	for _, name := range slices.Sorted(maps.Keys(gates())) {
+		value, ok := c.featureGates[name]
+		_, err := strconv.ParseBool(value)
+		check(err == nil || !ok, "--feature-gates %s is %q: want true or false", name, value)
 	}
+
+	_, err := c.applyStages()
+	check(err == nil, "--custom-apply-stage-kinds: %v", err)
 
 	for flag, selector := range map[string]string{
 		"watch-label-selector": c.watchLabelSelector, "watch-configs-label-selector": c.watchConfigsSelector,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/controllers"
 )
@@ -23,6 +24,18 @@ func TestFluxArgumentsAreTaken(t *testing.T) {
 		"kustomize-controller": {
 			"--events-addr=", "--concurrent=20", "--concurrent-ssa=8", "--kube-api-qps=500", "--kube-api-burst=1000", "--no-cross-namespace-refs=true",
 			"--no-remote-bases=true", "--default-service-account=default", "--override-manager=a", "--override-manager=b",
+			"--override-manager-before-dry-run=c", "--custom-apply-stage-kinds=example.com/Database,example.com/Queue", "--http-retry=9",
+			"--default-decryption-service-account=d", "--default-kubeconfig-service-account=k", "--sops-age-secret=sops-age",
+			"--sops-vault-configmap=vault", "--insecure-kubeconfig-exec=false", "--insecure-kubeconfig-tls=false",
+			"--metrics-addr=:8080", "--health-addr=:9440", "--log-encoding=json", "--log-level=trace", "--enable-leader-election",
+			"--leader-election-release-on-cancel=true", "--leader-election-lease-duration=35s", "--leader-election-renew-deadline=30s",
+			"--leader-election-retry-period=5s", "--min-retry-delay=750ms", "--max-retry-delay=15m", "--interval-jitter-percentage=5",
+			"--watch-all-namespaces", "--watch-configs-label-selector=reconcile.fluxcd.io/watch=Enabled", "--requeue-dependency=5s",
+			"--token-cache-max-size=100", "--token-cache-max-duration=1h", "--spiffe-broker-endpoint=unix:///run/broker", "--spiffe-broker-id=b",
+			"--authorized-event-server-spiffe-id=e", "--authorized-artifact-client-spiffe-id=c", "--authorized-artifact-server-spiffe-id=s",
+			"--feature-gates=CacheSecretsAndConfigMaps=false,DisableStatusPollerCache=true,DisableFailFastBehavior=false",
+			"--feature-gates=StrictPostBuildSubstitutions=true,GroupChangeLog=false,AdditiveCELDependencyCheck=false,MigrateAPIVersion=false",
+			"--feature-gates=CancelHealthCheckOnNewRevision=true,DirectSourceFetch=true,DisableCommitStatusEvent=false",
 			"--feature-gates=ExternalArtifact=true", "--feature-gates=DisableConfigWatchers=true", "--watch-label-selector=!sharding.fluxcd.io/key",
 		},
 		"notification-controller": {"--watch-all-namespaces=true", "--log-level=debug", "--enable-leader-election", "--rate-limit-interval=5m", "--receiverAddr=:9292"},
@@ -77,6 +90,8 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		"Delay":    {"--max-retry-delay=1ms", "--max-retry-delay"},
 		"SSA":      {"--concurrent-ssa=0", "--concurrent-ssa"},
 		"Selector": {"--watch-label-selector=a in", "--watch-label-selector"},
+		"Gate":     {"--feature-gates=ExternalArtifact=maybe", "ExternalArtifact"},
+		"Stage":    {"--custom-apply-stage-kinds=Secret", `"Secret"`},
 		"Records":  {"--artifact-retention-records=0", "--artifact-retention-records"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,5 +127,51 @@ func TestUnusedFlagsAreTold(t *testing.T) {
 
 	if diff := cmp.Diff([]string{"kube-api-qps", "no-remote-bases"}, c.unused); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestGates(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		args   []string
+		want   controllers.KustomizationOptions
+	}{
+		"Defaults": {"Nothing is said.", nil, controllers.KustomizationOptions{}},
+		"Unknown": {
+			"Gates of other versions are ignored.", []string{"--feature-gates=GroupChangeLog=true,NoSuchGate=maybe"},
+			controllers.KustomizationOptions{},
+		},
+		"All": {
+			"All are the opposite of what they usually are.",
+			[]string{
+				"--feature-gates=ExternalArtifact=false,StrictPostBuildSubstitutions=0", "--feature-gates=DisableFailFastBehavior=true",
+				"--feature-gates=DisableConfigWatchers=T,DisableCommitStatusEvent=TRUE",
+			},
+			controllers.KustomizationOptions{
+				NoExternalArtifacts: true, NoFailFast: true, NoCommitStatus: true, Lenient: true, NoConfigWatches: true,
+			},
+		},
+		"Usual": {
+			"What is usual can be said.", []string{"--feature-gates=ExternalArtifact=true,StrictPostBuildSubstitutions=true"},
+			controllers.KustomizationOptions{},
+		},
+		"Stages": {
+			"Kinds of the core have an empty group.", []string{"--custom-apply-stage-kinds=a.example.org/A,/Secret", "--custom-apply-stage-kinds=b/B"},
+			controllers.KustomizationOptions{
+				Stages: []schema.GroupKind{{Group: "a.example.org", Kind: "A"}, {Kind: "Secret"}, {Group: "b", Kind: "B"}},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse(tc.args, none)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			got, err := c.kustomizations()
+			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+				t.Errorf("%s: error %v (-want +got):\n%s", tc.reason, err, diff)
+			}
+		})
 	}
 }

@@ -108,6 +108,11 @@ func (c *config) options() (controllers.Options, error) {
 		}
 	}
 
+	kustomizations, err := c.kustomizations()
+	if err != nil {
+		return controllers.Options{}, fmt.Errorf("--custom-apply-stage-kinds: %w", err)
+	}
+
 	return controllers.Options{
 		Components: components, Config: restConfig,
 		Namespace: c.namespace, Hostname: c.hostname, Image: c.image,
@@ -127,8 +132,8 @@ func (c *config) options() (controllers.Options, error) {
 			RetentionTTL: c.retentionTTL, RetentionRecords: c.retentionRecords, DigestAlgorithm: c.digestAlgorithm,
 		},
 		DefaultKubeconfigServiceAccount: c.kubeconfigSA, KubeconfigRules: c.kubeconfigRules,
-		AdditiveReadyExpr: strings.EqualFold(c.featureGates[additiveGate], "true"),
-		Helm:              c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
+		AdditiveReadyExpr: c.gate(gateAdditive), Kustomizations: kustomizations, ExactOverrideManagers: c.exactManagers,
+		Helm: c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
 		ReconciliationTimeout: c.reconciliationTimeout,
 	}, nil
 }

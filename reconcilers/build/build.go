@@ -29,11 +29,14 @@ type Options struct {
 	CacheSize int64
 	// MaxFileSize is the number of bytes that a file of a build may have.
 	MaxFileSize int64
+	// Lenient makes variables that are not set, and have no default, empty. Otherwise they are an error.
+	Lenient bool
 }
 
 // Builder builds artifacts. It is safe for concurrent use; builds that need the kustomize library run one after another.
 type Builder struct {
 	maxFile int64
+	lenient bool
 	cache   *cache
 	// library is held while the kustomize library runs: its schema is a variable of its package.
 	library chan struct{}
@@ -43,6 +46,7 @@ type Builder struct {
 func New(o Options) *Builder {
 	return &Builder{
 		maxFile: cmp.Or(o.MaxFileSize, DefaultMaxFileSize),
+		lenient: o.Lenient,
 		cache:   newCache(cmp.Or(o.CacheSize, DefaultCacheSize)),
 		library: make(chan struct{}, 1),
 	}
@@ -159,7 +163,7 @@ func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstru
 	}
 
 	if r.Variables.Len() > 0 || r.Always {
-		if err := substitute(objects, r.Variables); err != nil {
+		if err := substitute(objects, r.Variables, b.lenient); err != nil {
 			return nil, err
 		}
 	}

@@ -18,15 +18,21 @@ import (
 )
 
 // substitute replaces the variables in the objects, in place. Objects in which no dollar sign occurs stay as they are.
-func substitute(objects []*unstructured.Unstructured, variables *Variables) error {
+// Lenient makes those that are not set empty.
+func substitute(objects []*unstructured.Unstructured, variables *Variables, lenient bool) error {
 	left := maxAllSubstituted
+	value := variables.get
+
+	if lenient {
+		value = variables.getOrEmpty
+	}
 
 	for _, u := range objects {
 		if isExempt(u) || !hasDollar(u.Object) {
 			continue
 		}
 
-		if err := substituteObject(u, variables, &left); err != nil {
+		if err := substituteObject(u, variables, value, &left); err != nil {
 			return fmt.Errorf("post build failed for '%s/%s': %w", typeOf(u), u.GetName(), err)
 		}
 	}
@@ -63,8 +69,11 @@ func hasDollar(v any) bool {
 	return false
 }
 
-// substituteObject replaces the variables in an object. Left is how many bytes they may still add.
-func substituteObject(u *unstructured.Unstructured, variables *Variables, left *int) (err error) {
+// substituteObject replaces the variables in an object by what value returns for them. Left is how many bytes they may still
+// add.
+func substituteObject(
+	u *unstructured.Unstructured, variables *Variables, value func(name string) (string, bool), left *int,
+) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errors.New("envsubst error: recovered from panic")
@@ -85,7 +94,7 @@ func substituteObject(u *unstructured.Unstructured, variables *Variables, left *
 		return fmt.Errorf("envsubst error: the variables add more than %d bytes to all objects", maxAllSubstituted)
 	}
 
-	result, err := envsubst.Eval(string(text), variables.get)
+	result, err := envsubst.Eval(string(text), value)
 	if err != nil {
 		return fmt.Errorf("envsubst error: %s", variables.Redact(err.Error()))
 	}

@@ -113,3 +113,10 @@ func (v *Variables) get(name string) (string, bool) {
 
 	return value, ok
 }
+
+// getOrEmpty returns an empty value for a variable that is not set.
+func (v *Variables) getOrEmpty(name string) (string, bool) {
+	value, _ := v.get(name)
+
+	return value, true
+}

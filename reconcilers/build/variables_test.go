@@ -265,3 +265,21 @@ func TestVariablesDigest(t *testing.T) {
 		t.Errorf("digests %s, %s, %s: want the first two equal", a.Digest(), same.Digest(), other.Digest())
 	}
 }
+
+// TestLenient holds what becomes of variables that are not set where that is no error.
+func TestLenient(t *testing.T) {
+	b := New(Options{Lenient: true})
+	in := "apiVersion: v1\ndata:\n  a: x${Y}y\n  b: ${Y:-d}\n  c: x${Y^^}\n  d: ${X}\nkind: ConfigMap\nmetadata:\n  name: a\n"
+
+	set, err := b.Build(context.Background(), Request{
+		Dir: files{"a.yaml": in}.write(t), Variables: variablesOf(t, variable{name: "X", value: "v"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := "apiVersion: v1\ndata:\n  a: xy\n  b: d\n  c: x\n  d: v\nkind: ConfigMap\nmetadata:\n  name: a\n"
+	if diff := cmp.Diff(want, set.stream(t)); diff != "" {
+		t.Errorf("Build(): -want, +got:\n%s", diff)
+	}
+}

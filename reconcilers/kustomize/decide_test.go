@@ -66,30 +66,46 @@ func TestJudge(t *testing.T) {
 		reason  string
 		report  health.Report
 		elapsed time.Duration
+		patient bool
 		want    judgement
 	}{
-		"Healthy": {"All current.", health.Report{Current: []health.Condition{current}}, time.Hour, judgement{passed: true}},
+		"Healthy": {"All current.", health.Report{Current: []health.Condition{current}}, time.Hour, false, judgement{passed: true}},
 		"Progressing": {
-			"There is time left.", health.Report{InProgress: []health.Condition{progress}}, 10 * time.Second,
+			"There is time left.", health.Report{InProgress: []health.Condition{progress}}, 10 * time.Second, false,
 			judgement{after: 20 * time.Second},
 		},
 		"Unknown": {
-			"What was not seen yet is not healthy.", health.Report{Unknown: []health.Condition{unknown}}, 0,
+			"What was not seen yet is not healthy.", health.Report{Unknown: []health.Condition{unknown}}, 0, false,
 			judgement{after: 30 * time.Second},
 		},
 		"Blind": {
 			"Nobody wakes for what cannot be watched.",
-			health.Report{InProgress: []health.Condition{progress}, Blind: []access.ID{progress.ID}}, 0,
+			health.Report{InProgress: []health.Condition{progress}, Blind: []access.ID{progress.ID}}, 0, false,
 			judgement{after: lookAgain},
 		},
 		"Failed": {
 			"A failure ends the wait at once, and only what failed is named.",
-			health.Report{Failed: []health.Condition{bad}, InProgress: []health.Condition{progress}}, 1234567890 * time.Nanosecond,
+			health.Report{Failed: []health.Condition{bad}, InProgress: []health.Condition{progress}}, 1234567890 * time.Nanosecond, false,
 			judgement{failure: "health check failed after 1.2s: failed early due to stalled resources: [Job/ns/j status: 'Failed']"},
+		},
+		"FailedPatiently": {
+			"Without failing fast, the others are waited for.",
+			health.Report{Failed: []health.Condition{bad}, InProgress: []health.Condition{progress}}, 10 * time.Second, true,
+			judgement{after: 20 * time.Second},
+		},
+		"AllFailedPatiently": {
+			"There is nothing to wait for when each is current or failed.",
+			health.Report{Failed: []health.Condition{bad}, Current: []health.Condition{current}}, 10 * time.Second, true,
+			judgement{failure: "health check failed after 10s: failed early due to stalled resources: [Job/ns/j status: 'Failed']"},
+		},
+		"TimeoutPatiently": {
+			"At the deadline those that failed are named, too.",
+			health.Report{Failed: []health.Condition{bad}, InProgress: []health.Condition{progress}}, 30 * time.Second, true,
+			judgement{failure: "health check failed after 30s: timeout waiting for: [Deployment/ns/b status: 'InProgress', Job/ns/j status: 'Failed']"},
 		},
 		"Timeout": {
 			"At the deadline everything that is missing is named.",
-			health.Report{InProgress: []health.Condition{missing, progress}, Unknown: []health.Condition{unknown}}, 30*time.Second + time.Millisecond,
+			health.Report{InProgress: []health.Condition{missing, progress}, Unknown: []health.Condition{unknown}}, 30*time.Second + time.Millisecond, false,
 			judgement{failure: "health check failed after 30s: timeout waiting for: " +
 				"[Deployment/ns/a status: 'NotFound', Deployment/ns/b status: 'InProgress', StatefulSet/ns/u status: 'Unknown']"},
 		},
@@ -97,7 +113,7 @@ func TestJudge(t *testing.T) {
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := judge(tc.report, tc.elapsed, 30*time.Second)
+			got := judge(tc.report, tc.elapsed, 30*time.Second, !tc.patient)
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(judgement{})); diff != "" {
 				t.Errorf("%s\njudge(): -want, +got:\n%s", tc.reason, diff)
 			}

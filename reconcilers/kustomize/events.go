@@ -53,7 +53,7 @@ func (r *reconciler) events(before, after *kustomizev1.Kustomization, s *scope) 
 		add(meta.ProgressingReason, actionHealthCheck, passedMessage(s))
 	}
 
-	if s.done > 0 {
+	if s.done > 0 && !r.NoCommitStatus {
 		add(meta.ReconciliationSucceededReason, actionReconcile,
 			fmt.Sprintf("Reconciliation finished in %s, next run in %s", short(s.done), after.Spec.Interval.Duration))
 		list[len(list)-1].Metadata[meta.MetaCommitStatusKey] = meta.MetaCommitStatusUpdate

@@ -48,14 +48,14 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 	}
 
 	message := progress(ctx, obj, s, "Running health checks")
-	goal := health.Goal{IDs: s.memo.goal}
+	goal := health.Goal{IDs: s.memo.goal, Patient: r.NoFailFast}
 
 	report, err := r.look(ctx, s, owner, goal)
 	if err != nil {
 		return r.unhealthy(obj, s, fmt.Errorf("health check failed: %w", err))
 	}
 
-	verdict := judge(report, r.Now().Sub(s.attempt.waits), obj.GetTimeout())
+	verdict := judge(report, r.Now().Sub(s.attempt.waits), obj.GetTimeout(), !r.NoFailFast)
 	if verdict.passed {
 		r.Hub.Await(owner, nil)
 		r.healthy(obj, s)
@@ -106,17 +106,20 @@ type judgement struct {
 	after time.Duration
 }
 
-// judge decides whether to go on, wait on or give up.
-func judge(report health.Report, elapsed, timeout time.Duration) judgement {
+// judge decides whether to go on, wait on or give up. It gives up when an object has failed; without failFast only when
+// there is no other one to wait for.
+func judge(report health.Report, elapsed, timeout time.Duration, failFast bool) judgement {
+	pending := len(report.InProgress) + len(report.Unknown)
+
 	switch {
 	case report.Healthy():
 		return judgement{passed: true}
-	case len(report.Failed) > 0:
+	case len(report.Failed) > 0 && (failFast || pending == 0):
 		return judgement{failure: fmt.Sprintf("health check failed after %s: failed early due to stalled resources: %s",
 			short(elapsed), list(report.Failed))}
 	case elapsed >= timeout:
 		return judgement{failure: fmt.Sprintf("health check failed after %s: timeout waiting for: %s",
-			short(elapsed), list(report.InProgress, report.Unknown))}
+			short(elapsed), list(report.InProgress, report.Unknown, report.Failed))}
 	}
 
 	after := timeout - elapsed

@@ -112,6 +112,15 @@ type Deps struct {
 	// the process.
 	DefaultServiceAccount string
 
+	// NoExternalArtifacts forbids sources of the kind ExternalArtifact (feature gate ExternalArtifact, switched off).
+	NoExternalArtifacts bool
+
+	// NoFailFast makes a health check wait for all objects, though some have failed (feature gate DisableFailFastBehavior).
+	NoFailFast bool
+
+	// NoCommitStatus leaves out the event that only sets the status of a commit (feature gate DisableCommitStatusEvent).
+	NoCommitStatus bool
+
 	// RequeueDependency is when to look again for what is missing, if nothing wakes the object before. Zero means 30 s.
 	RequeueDependency time.Duration
 

@@ -10,6 +10,7 @@ import (
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
+	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -21,6 +22,11 @@ func (r *reconciler) resolve(ctx context.Context, obj *kustomizev1.Kustomization
 	kind, key := SourceKey(obj)
 	if err := r.mayRefer(obj, kind, key); err != nil {
 		return err
+	}
+
+	if kind == sourcev1.ExternalArtifactKind && r.NoExternalArtifacts {
+		return engine.Stall(meta.AccessDeniedReason,
+			fmt.Errorf("can't access '%s/%s', ExternalArtifact feature gate is disabled", kind, key))
 	}
 
 	source, err := r.Sources.Source(ctx, kind, key)

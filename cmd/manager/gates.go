@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/weir-dev/weir/controllers"
+)
+
+// The feature gates of Flux that mean something here.
+const (
+	gateAdditive         = "AdditiveCELDependencyCheck"   // dependencies with an expression meet the usual conditions, too
+	gateExternalArtifact = "ExternalArtifact"             // ExternalArtifacts are sources
+	gateStrict           = "StrictPostBuildSubstitutions" // variables that are not set are an error
+	gateNoFailFast       = "DisableFailFastBehavior"      // health checks wait for all objects, though some have failed
+	gateNoConfigWatches  = "DisableConfigWatchers"        // changed variables wait for the interval
+	gateNoCommitStatus   = "DisableCommitStatusEvent"     // no event that only sets the status of a commit
+)
+
+// gates returns what the gates are as long as nothing is said. Gates that are not among them are ignored: they are about how
+// Flux does something, or about kinds that this version does not have.
+func gates() map[string]bool {
+	return map[string]bool{
+		gateAdditive: false, gateExternalArtifact: true, gateStrict: true,
+		gateNoFailFast: false, gateNoConfigWatches: false, gateNoCommitStatus: false,
+	}
+}
+
+// gate tells whether a feature is switched on.
+func (c *config) gate(name string) bool {
+	if on, err := strconv.ParseBool(c.featureGates[name]); err == nil {
+		return on
+	}
+
+	return gates()[name]
+}
+
+// kustomizations returns what the command line says about Kustomizations alone.
+func (c *config) kustomizations() (controllers.KustomizationOptions, error) {
+	stages, err := c.applyStages()
+
+	return controllers.KustomizationOptions{
+		NoExternalArtifacts: !c.gate(gateExternalArtifact), NoFailFast: c.gate(gateNoFailFast),
+		NoCommitStatus: c.gate(gateNoCommitStatus), Lenient: !c.gate(gateStrict),
+		NoConfigWatches: c.gate(gateNoConfigWatches), Stages: stages,
+	}, err
+}
+
+// applyStages returns the kinds that are applied before others.
+func (c *config) applyStages() ([]schema.GroupKind, error) {
+	var kinds []schema.GroupKind
+
+	for _, text := range c.stages {
+		group, kind, ok := strings.Cut(strings.TrimSpace(text), "/")
+		if !ok || kind == "" || strings.Contains(kind, "/") {
+			return nil, fmt.Errorf("%q is not a group, a slash and a kind", text)
+		}
+
+		kinds = append(kinds, schema.GroupKind{Group: group, Kind: kind})
+	}
+
+	return kinds, nil
+}
