@@ -60,9 +60,15 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
 	clusters := remote.New(remote.Options{
 		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
 		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
+		Cloud: clouds{n.cloud},
 	})
 
 	if err := p.Add(manager.RunnableFunc(func(ctx context.Context) error {

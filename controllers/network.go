@@ -12,6 +12,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/cloud"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/registry"
+	"github.com/weir-dev/weir/reconcilers/remote"
 	"github.com/weir-dev/weir/reconcilers/verify"
 )
 
@@ -64,6 +65,18 @@ func (p *Process) sharedNetwork() (*network, error) {
 	p.network = n
 
 	return n, nil
+}
+
+// clouds are the clusters that clouds know, for package remote.
+type clouds struct{ *cloud.Credentials }
+
+// Cluster implements remote.Cloud.
+func (c clouds) Cluster(ctx context.Context, r remote.CloudRequest) (remote.CloudCluster, error) {
+	found, err := c.Credentials.Cluster(ctx, cloud.Request{
+		Provider: r.Provider, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, ServiceAccount: r.ServiceAccount,
+	}, cloud.ClusterName{Resource: r.Cluster, Address: r.Address})
+
+	return remote.CloudCluster(found), err //nolint:wrapcheck // package remote says for what
 }
 
 // login gets credentials for a registry of a cloud.

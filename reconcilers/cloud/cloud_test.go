@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +25,14 @@ import (
 // sky is the cloud of all tests: the authority of its certificates has to be known before the first connection is made.
 var sky *clouds.Cloud
 
+// binaries is where those of Kubernetes are, which tests get no home to find.
+var binaries string
+
 func TestMain(m *testing.M) {
+	if dir, err := os.UserCacheDir(); err == nil {
+		binaries = filepath.Join(dir, "weir", "cluster")
+	}
+
 	os.Exit(clouds.Main(m, func(c *clouds.Cloud) { sky = c }))
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/containers/azcontainerregistry"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice"
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	signer "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -38,11 +39,11 @@ func registryOf(name string, h httpClient) (registryProvider, error) {
 	case AWS:
 		return aws.Provider{Implementation: awsCalls{h}}, nil
 	case Azure:
-		return azure.Provider{Implementation: azureCalls{h}}, nil
+		return azure.Provider{Implementation: azureCalls{httpClient: h}}, nil
 	case GCP:
 		return gcp.Provider{Implementation: gcpCalls{h}}, nil
 	default:
-		return nil, fmt.Errorf("provider %q is none of %q, %q and %q", name, AWS, Azure, GCP)
+		return nil, unknown(name)
 	}
 }
 
@@ -52,14 +53,15 @@ func gitOf(name string, h httpClient) (gitProvider, error) {
 	case AWS:
 		return aws.Provider{Implementation: awsCalls{h}}, nil
 	case Azure:
-		return azure.Provider{Implementation: azureCalls{h}}, nil
+		return azure.Provider{Implementation: azureCalls{httpClient: h}}, nil
 	default:
 		return nil, fmt.Errorf("provider %q has no Git servers: want %q or %q", name, AWS, Azure)
 	}
 }
 
-// errCluster says that access to clusters is not made here.
-var errCluster = errors.New("access to clusters is not supported")
+func unknown(provider string) error {
+	return fmt.Errorf("provider %q is none of %q, %q and %q", provider, AWS, Azure, GCP)
+}
 
 // awsCalls are the requests of provider AWS, by our client.
 type awsCalls struct{ httpClient }
@@ -92,18 +94,26 @@ func (a awsCalls) GetPublicAuthorizationToken(ctx context.Context, c awssdk.Conf
 }
 
 // DescribeCluster implements aws.Implementation.
-func (awsCalls) DescribeCluster(context.Context, *eks.DescribeClusterInput, eks.Options) (*eks.DescribeClusterOutput, error) {
-	return nil, errCluster
+func (a awsCalls) DescribeCluster(ctx context.Context, in *eks.DescribeClusterInput, o eks.Options,
+) (*eks.DescribeClusterOutput, error) {
+	o.HTTPClient = a.Client
+
+	return eks.New(o).DescribeCluster(ctx, in)
 }
 
-// PresignGetCallerIdentity implements aws.Implementation.
-func (awsCalls) PresignGetCallerIdentity(context.Context, func(*sts.PresignOptions), sts.Options,
+// PresignGetCallerIdentity implements aws.Implementation. It sends nothing.
+func (awsCalls) PresignGetCallerIdentity(ctx context.Context, f func(*sts.PresignOptions), o sts.Options,
 ) (*signer.PresignedHTTPRequest, error) {
-	return nil, errCluster
+	return sts.NewPresignClient(sts.New(o)).PresignGetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, f)
 }
 
 // azureCalls are the requests of provider Azure, by our client.
-type azureCalls struct{ httpClient }
+type azureCalls struct {
+	httpClient
+
+	// scopes of the token for the resource manager, which tell which of the Azure clouds it is.
+	scopes []string
+}
 
 // NewDefaultAzureCredential implements azure.Implementation. It would run programs of the machine, which is never asked for.
 func (azureCalls) NewDefaultAzureCredential(*azidentity.DefaultAzureCredentialOptions) (azcore.TokenCredential, error) {
@@ -173,8 +183,18 @@ func (a azureCalls) ExchangeAADAccessTokenForACRRefreshToken(ctx context.Context
 }
 
 // NewManagedClustersClient implements azure.Implementation.
-func (azureCalls) NewManagedClustersClient(string, azcore.TokenCredential, *arm.ClientOptions) (azure.AKSClient, error) {
-	return nil, errCluster
+func (a azureCalls) NewManagedClustersClient(subscription string, t azcore.TokenCredential, o *arm.ClientOptions,
+) (azure.AKSClient, error) {
+	at, err := resourceManager(a.scopes)
+	if err != nil {
+		return nil, err
+	}
+
+	o.Transport, o.Cloud, o.DisableRPRegistration = a.Client, at, true
+
+	c, err := armcontainerservice.NewManagedClustersClient(subscription, t, o)
+
+	return aksClient{c}, err
 }
 
 // gcpCalls are the requests of provider GCP, by our client.
@@ -190,7 +210,7 @@ func (g gcpCalls) NewTokenSource(ctx context.Context, c externalaccount.Config) 
 	return externalaccount.NewTokenSource(context.WithValue(ctx, oauth2.HTTPClient, g.Client), c)
 }
 
-// GetCluster implements gcp.Implementation.
+// GetCluster implements gcp.Implementation. It is never called, see lookup.gke.
 func (gcpCalls) GetCluster(context.Context, string, *container.Service) (*container.Cluster, error) {
-	return nil, errCluster
+	return nil, errors.New("clusters are not looked up by the library")
 }

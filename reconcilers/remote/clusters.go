@@ -176,6 +176,22 @@ func (c *Clusters) spawn(fn func()) bool {
 	return !c.closed
 }
 
+// owners returns those who have the link.
+func (c *Clusters) owners(l *link) []access.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	var all []access.ID
+
+	for owner, has := range c.leases {
+		if has == l {
+			all = append(all, owner)
+		}
+	}
+
+	return all
+}
+
 // Len returns how many clusters there are.
 func (c *Clusters) Len() int {
 	c.mu.Lock()

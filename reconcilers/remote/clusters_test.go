@@ -448,8 +448,8 @@ func TestCloud(t *testing.T) {
 	}{
 		"Named":   {"A service account that is named.", map[string]string{"provider": "aws", "cluster": "one", "serviceAccountName": "team"}, ""},
 		"Default": {"Or the default.", map[string]string{"provider": "gcp", "cluster": "one"}, ""},
-		"Other":   {"Others have no access.", map[string]string{"provider": "aws", "cluster": "one", "serviceAccountName": "x"}, `look up cluster "one": no such cluster`},
-		"None":    {"A cluster has a name.", map[string]string{"provider": "azure", "address": "https://example.org"}, "key 'cluster' is missing"},
+		"Other":   {"Others have no access.", map[string]string{"provider": "aws", "cluster": "one", "serviceAccountName": "x"}, `KubeConfig ConfigMap 'ns/there': look up key 'cluster' "one" as key 'serviceAccountName' "x": no such cluster`},
+		"None":    {"A cluster has a name.", map[string]string{"provider": "azure", "address": "https://example.org"}, "KubeConfig ConfigMap 'ns/there': key 'cluster' is missing"},
 	}
 
 	for name, tc := range cases {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -178,7 +179,7 @@ func (c *Clusters) fromConfigMap(ctx context.Context, r Request, config string) 
 
 		return impersonating(r, target, parts...)
 	case "aws", "azure", "gcp":
-		d, err := c.cloud(r, account, data, parts)
+		d, err := c.cloud(r, name, account, data, parts)
 		if err != nil {
 			return destination{}, fmt.Errorf("KubeConfig %s: %w", name, err)
 		}
@@ -222,7 +223,7 @@ func (c *Clusters) now() time.Time {
 }
 
 // cloud is a cluster that its cloud knows, which is asked when it is connected to.
-func (c *Clusters) cloud(r Request, account string, data map[string]string, parts []string) (destination, error) {
+func (c *Clusters) cloud(r Request, name, account string, data map[string]string, parts []string) (destination, error) {
 	if c.Cloud == nil {
 		return destination{}, fmt.Errorf("provider %q is not supported by this version", data["provider"])
 	}
@@ -239,7 +240,7 @@ func (c *Clusters) cloud(r Request, account string, data map[string]string, part
 	target := func(ctx context.Context) (*access.Target, error) {
 		found, err := c.Cloud.Cluster(ctx, request)
 		if err != nil {
-			return nil, fmt.Errorf("look up cluster %q: %w", request.Cluster, err)
+			return nil, fmt.Errorf("KubeConfig %s: look up %s: %w", name, asked(data, account), err)
 		}
 
 		ca := found.CA
@@ -258,6 +259,23 @@ func (c *Clusters) cloud(r Request, account string, data map[string]string, part
 	return destination{key: keyOf(r, parts), target: target}, nil
 }
 
+// asked names the keys that a cluster is looked up by.
+func asked(data map[string]string, account string) string {
+	text := fmt.Sprintf("key 'cluster' %q", data["cluster"])
+
+	switch {
+	case data["serviceAccountName"] != "":
+		text += fmt.Sprintf(" as key 'serviceAccountName' %q", account)
+	case account != "":
+		text += fmt.Sprintf(" as the default service account %q", account)
+	}
+
+	return text
+}
+
+// errMoved says that a cluster is elsewhere by now, or another one has its name. What was its address may be anybody's.
+var errMoved = errors.New("the cluster has another address or certificate than before")
+
 // renewing returns the token that was found first, and then asks again.
 func renewing(cloud Cloud, r CloudRequest, found CloudCluster) func(context.Context) (string, time.Time, error) {
 	first := true
@@ -272,6 +290,10 @@ func renewing(cloud Cloud, r CloudRequest, found CloudCluster) func(context.Cont
 		again, err := cloud.Cluster(ctx, r)
 		if err != nil {
 			return "", time.Time{}, err
+		}
+
+		if again.Address != found.Address || !bytes.Equal(again.CA, found.CA) {
+			return "", time.Time{}, errMoved
 		}
 
 		return again.Token, again.Expires, nil

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -133,6 +134,10 @@ func (l *link) connect() {
 		cluster = l.open(factory)
 	}
 
+	if cluster != nil && errors.Is(err, errMoved) {
+		l.move(cluster)
+	}
+
 	l.mu.Lock()
 
 	switch {
@@ -159,6 +164,25 @@ func (l *link) connect() {
 
 	for owner := range waiting {
 		l.all.Wake(owner, health.Settled)
+	}
+}
+
+// move takes away a cluster that is elsewhere by now, so that the next attempt looks for it, and wakes those who have it.
+func (l *link) move(cluster *Cluster) {
+	l.mu.Lock()
+	ours := l.cluster == cluster // else the link has ended meanwhile
+
+	if ours {
+		l.cluster = nil
+
+		for _, owner := range l.all.owners(l) {
+			l.waiting[owner] = struct{}{}
+		}
+	}
+	l.mu.Unlock()
+
+	if ours {
+		shut(cluster)
 	}
 }
 

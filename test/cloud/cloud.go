@@ -52,6 +52,8 @@ type Cloud struct {
 	tokens  map[string]string // what the token is good for
 	buckets map[string]map[string]Object
 	version int64
+
+	clusters map[string]*Cluster
 }
 
 // Object of a bucket of Azure or Google Cloud.
@@ -77,6 +79,7 @@ func New(ctx context.Context) (*Cloud, error) {
 	c.handleAWS()
 	c.handleAzure()
 	c.handleGoogle()
+	c.handleClusters()
 
 	return c, nil
 }
