@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// patience is how long a part may last.
-const patience = 20 * time.Minute
-
 // idle watches the fleet while nothing changes.
 func idle(ctx context.Context, s *stage, n int) (figures, error) {
 	// The intervals of the fleet begin when each object became Ready: after one of them, all have come to rest.
@@ -41,14 +38,4 @@ func idle(ctx context.Context, s *stage, n int) (figures, error) {
 		"served_per_interval":              used.served / intervals,
 		"manager_cores":                    used.cpu["manager"] / (intervals * s.interval.Seconds()),
 	}, nil
-}
-
-// pass lets time go by.
-func pass(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // nothing to add
-	case <-time.After(d):
-		return nil
-	}
 }

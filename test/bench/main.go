@@ -1,12 +1,13 @@
-// Command bench measures what fleets cost: Git-sourced Kustomizations, and OCI and Git sources by themselves. It tells seconds
-// until all are Ready, peak memory, processor time, requests to the API server by verb and to the servers of the sources, and
-// what an idle object costs per interval. It runs the real manager against a real API server, Git server and registry, all on
-// this machine, prints a table, and appends the same figures as JSON lines to the file named by BENCH_OUT. It asserts nothing:
-// figures are compared by people, as ratios within one run.
+// Command bench measures what fleets cost: Kustomizations of one Git repository, of an OCI artifact each, and with pods; and OCI
+// and Git sources by themselves. It tells seconds until all are Ready, peak memory, processor time, requests to the API server
+// by verb and to the servers of the sources, and what an idle object costs per interval. It runs the real manager against a real
+// API server, Git server and registry, all on this machine, prints a table, and appends the same figures as JSON lines to the
+// file named by BENCH_OUT. It asserts nothing: figures are compared by people, as ratios within one run.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +33,7 @@ type settings struct {
 	failing    int
 	layout     layout
 	manager    string
+	flags      []string
 	cache      string
 	profile    string
 	keep       bool
@@ -56,22 +58,33 @@ func main() {
 	}
 }
 
+// Names of the fleets.
+const (
+	git     = "git"
+	oci     = "oci"
+	pods    = "pods"
+	sources = "sources"
+)
+
 func parse(args []string, getenv func(string) string) (settings, error) {
 	s := settings{out: getenv("BENCH_OUT"), cache: getenv("WEIR_CACHE")}
-	counts, form, fleets := "", "", ""
+	counts, form, fleets, flags := "", "", "", ""
 
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.StringVar(&fleets, "fleets", "kustomizations,sources", "what to measure, separated by commas")
-	fs.StringVar(&counts, "n", "100,1000", "how many Kustomizations; several runs are separated by commas")
-	fs.IntVar(&s.ocis, "oci", 1000, "how many OCIRepositories")
-	fs.IntVar(&s.gits, "git", 500, "how many GitRepositories beside them")
+	fs.StringVar(&fleets, "fleets", "git,oci,pods,sources", "what to measure, separated by commas: Kustomizations of one Git repository, "+
+		"of an OCI artifact each, of one Git repository and with a pod each, and sources alone")
+	fs.StringVar(&counts, "n", "100,500,1000", "how many Kustomizations, separated by commas; the last is that of oci and pods")
+	fs.IntVar(&s.ocis, "oci", 1000, "how many OCIRepositories are in sources")
+	fs.IntVar(&s.gits, "git", 500, "how many GitRepositories are in sources beside them")
 	fs.DurationVar(&s.interval, "interval", time.Minute, "interval of all objects")
-	fs.IntVar(&s.idle, "idle", 2, "how many intervals to watch the idle fleet; 0 leaves that out")
+	fs.IntVar(&s.idle, "idle", 1, "how many intervals to watch the idle fleet; 0 leaves that out")
 	fs.IntVar(&s.drift, "drift", 20, "how many objects to edit by hand; 0 leaves that out")
 	fs.IntVar(&s.failing, "failing", 10, "the share of failing Kustomizations of the last part, in percent; 0 leaves that out")
 	fs.StringVar(&form, "layout", string(plain), "layout of the manifests: plain or kustomize")
 	fs.StringVar(&s.manager, "manager", "", "path of a manager to measure instead of the one of this tree")
-	fs.StringVar(&s.profile, "profile", "", "folder for processor and heap profiles of the manager")
+	fs.StringVar(&flags, "flags", "", "more flags of the manager, separated by blanks")
+	fs.StringVar(&s.profile, "profile", "", "folder for profiles of the manager's processor time, allocations and heap in each part, "+
+		"which then takes a minute at least")
 	fs.BoolVar(&s.keep, "keep", false, "leave the folder of the run, with its logs")
 
 	if err := fs.Parse(args); err != nil {
@@ -82,10 +95,10 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 		return s, fmt.Errorf("-layout: %q is neither plain nor kustomize", form)
 	}
 
-	s.fleets = strings.Split(fleets, ",")
+	s.flags, s.fleets = strings.Fields(flags), strings.Split(fleets, ",")
 	for _, f := range s.fleets {
-		if f != kustomizations && f != sources {
-			return s, fmt.Errorf("-fleets: %q is neither %s nor %s", f, kustomizations, sources)
+		if !slices.Contains([]string{git, oci, pods, sources}, f) {
+			return s, fmt.Errorf("-fleets: %q is none of git, oci, pods and sources", f)
 		}
 	}
 
@@ -105,6 +118,26 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 	return s, nil
 }
 
+// scenarios are the fleets to measure.
+func (s settings) scenarios() []scenario {
+	var all []scenario
+
+	for _, f := range s.fleets {
+		switch f {
+		case git:
+			for _, n := range s.counts {
+				all = append(all, &fleet{settings: s, what: f, n: n})
+			}
+		case sources:
+			all = append(all, &upstream{settings: s})
+		default:
+			all = append(all, &fleet{settings: s, what: f, n: s.counts[len(s.counts)-1]})
+		}
+	}
+
+	return all
+}
+
 func run(ctx context.Context, s settings) error {
 	report, err := newReport(os.Stdout, s.out)
 	if err != nil {
@@ -112,40 +145,31 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer report.close()
 
-	if slices.Contains(s.fleets, kustomizations) {
-		for _, n := range s.counts {
-			f := &fleet{settings: s, n: n}
-			if err := measure(ctx, s, f, report); err != nil {
-				return fmt.Errorf("%d %s: %w", n, kustomizations, err)
-			}
-		}
-	}
-
-	if slices.Contains(s.fleets, sources) {
-		if err := measure(ctx, s, &upstream{settings: s}, report); err != nil {
-			return fmt.Errorf("%s: %w", sources, err)
+	for _, f := range s.scenarios() {
+		if err := measure(ctx, s, f, report); err != nil {
+			return errors.Join(fmt.Errorf("%s of %d: %w", f.about().name, f.about().objects, err), report.print())
 		}
 	}
 
 	return report.print()
 }
 
-// Names of what is measured.
-const (
-	kustomizations = "kustomizations"
-	sources        = "sources"
-)
-
 // scenario is a fleet, and what is done to it.
 type scenario interface {
-	// name of the fleet, and how many objects it has.
-	name() (string, int)
+	// about tells what the fleet is.
+	about() about
 
 	// open starts what the fleet needs beside the cluster. Its server counts requests.
 	open(ctx context.Context, st *stage) (server, error)
 
 	// parts are what is measured, in order.
 	parts() []part
+}
+
+type about struct {
+	name     string
+	objects  int
+	fakeNode bool // pods are to become Ready
 }
 
 // server is what sources are fetched from.
@@ -176,35 +200,68 @@ func measure(ctx context.Context, s settings, f scenario, report *report) (err e
 		}
 	}()
 
-	name, n := f.name()
+	name, n := f.about().name, f.about().objects
 
 	for _, p := range f.parts() {
 		if !p.on {
 			continue
 		}
 
-		progressf("%d %s: %s", n, name, p.name)
+		progressf("%s of %d: %s", name, n, p.name)
 
-		before, err := st.snapshot(ctx)
-		if err != nil {
-			return err
-		}
-
-		figures, err := p.run(ctx, st)
+		x, err := st.measure(ctx, fmt.Sprintf("%s-%d-%s", name, n, p.name), p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 
-		after, err := st.snapshot(ctx)
-		if err != nil {
-			return err
-		}
-
-		report.add(name, n, p.name, figures, after.since(before))
-		st.profile(ctx, fmt.Sprintf("%s-%d-%s", name, n, p.name))
+		x.Fleet, x.Objects, x.Part = name, n, p.name
+		report.add(x)
 	}
 
 	return nil
+}
+
+// measure runs a part and tells what it took.
+func (s *stage) measure(ctx context.Context, name string, p part) (row, error) {
+	told, err := s.sourceEvents(ctx)
+	if err != nil {
+		return row{}, err
+	}
+
+	if err := s.forgetPeak(); err != nil {
+		return row{}, err
+	}
+
+	profiled := s.startProfile(ctx, name)
+
+	before, err := s.snapshot(ctx)
+	if err != nil {
+		return row{}, err
+	}
+
+	figures, err := p.run(ctx, s)
+	if err != nil {
+		return row{}, err
+	}
+
+	after, err := s.snapshot(ctx)
+	if err != nil {
+		return row{}, err
+	}
+
+	profiled()
+
+	tells, err := s.sourceEvents(ctx)
+	if err != nil {
+		return row{}, err
+	}
+
+	used := after.since(before)
+
+	return row{
+		Figures: figures, CPU: used.cpu, Memory: used.memory, Requests: used.requests, Served: used.served,
+		OfSources: used.ofSources + tells - told,
+	}, nil
 }
 
 func progressf(format string, args ...any) {

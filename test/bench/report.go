@@ -16,14 +16,15 @@ type figures map[string]float64
 
 // row is what one part came to; a JSON line has these fields.
 type row struct {
-	Fleet      string             `json:"fleet"`
-	Objects    int                `json:"objects"`
-	Part       string             `json:"part"`
-	Figures    map[string]float64 `json:"figures"`
-	CPU        map[string]float64 `json:"cpuSeconds"`
-	PeakMemory float64            `json:"managerPeakMiB"`
-	Requests   map[string]float64 `json:"requests"` // by verb, of the manager to the API server, without watches and leases
-	Served     float64            `json:"served"`   // requests of the manager to the servers of the sources
+	Fleet     string             `json:"fleet"`
+	Objects   int                `json:"objects"`
+	Part      string             `json:"part"`
+	Figures   map[string]float64 `json:"figures"`
+	CPU       map[string]float64 `json:"cpuSeconds"`
+	Memory    map[string]float64 `json:"managerMiB"` // peak of the part, and what is there at its end
+	Requests  map[string]float64 `json:"requests"`   // by verb, of the manager to the API server, without watches and leases
+	OfSources float64            `json:"ofSources"`  // how many of these are for sources
+	Served    float64            `json:"served"`     // requests of the manager to the servers of the sources
 }
 
 type report struct {
@@ -49,12 +50,7 @@ func newReport(out io.Writer, path string) (*report, error) {
 	return r, nil
 }
 
-func (r *report) add(fleet string, n int, part string, f figures, u usage) {
-	x := row{
-		Fleet: fleet, Objects: n, Part: part, Figures: f, CPU: u.cpu,
-		PeakMemory: u.peakMiB, Requests: u.requests, Served: u.served,
-	}
-
+func (r *report) add(x row) {
 	r.rows = append(r.rows, x)
 
 	if r.json != nil {
@@ -71,7 +67,7 @@ func (r *report) add(fleet string, n int, part string, f figures, u usage) {
 
 func (r *report) print() error {
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "fleet\tN\tpart\tfigures\trequests\tper object\tserved\tCPU s (manager, API server, etcd)\tpeak MiB")
+	fmt.Fprintln(w, "fleet\tN\tpart\tfigures\trequests\tper object\tof sources\tserved\tCPU s (manager, API server, etcd)\tMiB (peak, anonymous, file)")
 
 	for _, x := range r.rows {
 		total := 0.0
@@ -79,9 +75,10 @@ func (r *report) print() error {
 			total += v
 		}
 
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%.2f\t%.0f\t%.1f, %.1f, %.1f\t%.0f\n", x.Fleet, x.Objects, x.Part,
-			list(x.Figures, "%s %.2f"), list(x.Requests, "%s %.0f"), total/float64(x.Objects), x.Served,
-			x.CPU["manager"], x.CPU["kube-apiserver"], x.CPU["etcd"], x.PeakMemory)
+		n := float64(x.Objects)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%.2f\t%.2f\t%.0f\t%.1f, %.1f, %.1f\t%.0f, %.0f, %.0f\n", x.Fleet, x.Objects, x.Part,
+			list(x.Figures, "%s %.2f"), list(x.Requests, "%s %.0f"), total/n, x.OfSources/n, x.Served,
+			x.CPU["manager"], x.CPU["kube-apiserver"], x.CPU["etcd"], x.Memory["peak"], x.Memory["anonymous"], x.Memory["file"])
 	}
 
 	if err := w.Flush(); err != nil {

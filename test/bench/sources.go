@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -32,10 +30,10 @@ type upstream struct {
 	urls     []string // of the repositories
 }
 
-func (u *upstream) name() (string, int) { return sources, u.ocis + u.gits }
+func (u *upstream) about() about { return about{name: sources, objects: u.ocis + u.gits} }
 
 func (u *upstream) parts() []part {
-	_, n := u.name()
+	n := u.about().objects
 
 	return []part{
 		{"first fetch", true, u.fetch},
@@ -64,7 +62,7 @@ func (u *upstream) open(ctx context.Context, s *stage) (server, error) {
 			all[fmt.Sprintf("part-%d/app.yaml", j)] = fmt.Sprintf("repository: %d\npart: %d\n", i, j)
 		}
 
-		if _, err := repo.Commit(ctx, "main", "All parts", gitserver.Change{Files: all}); err != nil {
+		if _, err := repo.Commit(ctx, branch, "All parts", gitserver.Change{Files: all}); err != nil {
 			return u, fmt.Errorf("commit: %w", err)
 		}
 
@@ -85,14 +83,12 @@ func (u *upstream) push(ctx context.Context, dir string) (err error) {
 	}
 
 	for i := range u.ocis {
-		app := files(1, i, 0, plain)
-
-		image, err := registry.Flux(app, map[string]string{"org.opencontainers.image.revision": fmt.Sprintf("main@sha1:%040d", i)})
+		image, err := registry.Flux(app{name: appName(i), layout: plain}.files(), map[string]string{"org.opencontainers.image.revision": fmt.Sprintf("main@sha1:%040d", i)})
 		if err != nil {
 			return fmt.Errorf("make artifact: %w", err)
 		}
 
-		if _, err := u.registry.Push(ctx, appName(i), "1.0.0", image); err != nil {
+		if _, err := u.registry.Push(ctx, appName(i), tag, image); err != nil {
 			return fmt.Errorf("push artifact: %w", err)
 		}
 	}
@@ -125,17 +121,11 @@ func (u *upstream) fetch(ctx context.Context, s *stage) (figures, error) {
 
 	created := time.Since(start)
 
-	for kind, list := range map[string]client.ObjectList{
-		sourcev1.OCIRepositoryKind: &sourcev1.OCIRepositoryList{}, sourcev1.GitRepositoryKind: &sourcev1.GitRepositoryList{},
-	} {
-		want := u.ocis
-		if kind == sourcev1.GitRepositoryKind {
-			want = u.gits
-		}
-
-		if err := allReady(ctx, s, list, want); err != nil {
-			return nil, fmt.Errorf("%s: %w", kind, err)
-		}
+	if err := errors.Join(
+		allReady[*sourcev1.OCIRepository](ctx, s, &sourcev1.OCIRepositoryList{}, u.ocis),
+		allReady[*sourcev1.GitRepository](ctx, s, &sourcev1.GitRepositoryList{}, u.gits),
+	); err != nil {
+		return nil, err
 	}
 
 	took, git, oci := time.Since(start), u.git.Counts(), u.registry.Counts()
@@ -148,65 +138,32 @@ func (u *upstream) fetch(ctx context.Context, s *stage) (figures, error) {
 }
 
 func (u *upstream) create(ctx context.Context, s *stage) error {
-	every := metav1.Duration{Duration: u.interval}
-
-	for i := range u.ocis {
-		obj := &sourcev1.OCIRepository{
-			ObjectMeta: metav1.ObjectMeta{Name: appName(i), Namespace: namespace},
-			Spec: sourcev1.OCIRepositorySpec{
-				URL: "oci://" + u.registry.Addr + "/" + appName(i), Insecure: true, Interval: every,
-				Reference: &sourcev1.OCIRepositoryRef{Tag: "1.0.0"},
-			},
-		}
-		if err := s.client.Create(ctx, obj); err != nil {
-			return fmt.Errorf("create OCIRepository: %w", err)
-		}
+	if err := each(ctx, u.ocis, func(ctx context.Context, i int) error {
+		return s.client.Create(ctx, newOCIRepository(appName(i), u.registry.Addr, u.interval)) //nolint:wrapcheck // see below
+	}); err != nil {
+		return fmt.Errorf("create OCIRepository: %w", err)
 	}
 
-	for i := range u.gits {
-		obj := &sourcev1.GitRepository{
-			ObjectMeta: metav1.ObjectMeta{Name: appName(i), Namespace: namespace},
-			Spec: sourcev1.GitRepositorySpec{
-				URL: u.urls[i/sharing], Interval: every, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
-				SparseCheckout: []string{fmt.Sprintf("part-%d", i%sharing)},
-			},
-		}
-		if err := s.client.Create(ctx, obj); err != nil {
-			return fmt.Errorf("create GitRepository: %w", err)
-		}
+	if err := each(ctx, u.gits, func(ctx context.Context, i int) error {
+		obj := newGitRepository(appName(i), u.urls[i/sharing], u.interval)
+		obj.Spec.SparseCheckout = []string{fmt.Sprintf("part-%d", i%sharing)}
+
+		return s.client.Create(ctx, obj) //nolint:wrapcheck // see below
+	}); err != nil {
+		return fmt.Errorf("create GitRepository: %w", err)
 	}
 
 	return nil
 }
 
-// allReady waits until so many objects of the kind that the list is of are Ready.
-func allReady(ctx context.Context, s *stage, list client.ObjectList, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-
-	w, err := s.client.Watch(ctx, list, client.InNamespace(namespace))
-	if err != nil {
-		return fmt.Errorf("watch: %w", err)
-	}
-	defer w.Stop()
-
-	done := map[string]bool{}
-
-	for e := range w.ResultChan() {
-		obj, ok := e.Object.(engine.Object)
-		if !ok || e.Type == watch.Deleted {
-			continue
-		}
-
-		done[obj.GetName()] = engine.IsTrue(obj, meta.ReadyCondition)
-		if !done[obj.GetName()] {
-			delete(done, obj.GetName())
-		}
-
-		if len(done) == want {
-			return nil
-		}
+// allReady waits until so many sources are Ready.
+func allReady[O engine.Object](ctx context.Context, s *stage, list client.ObjectList, n int) error {
+	want := make(map[string]string, n)
+	for i := range n {
+		want[appName(i)] = meta.ReadyCondition
 	}
 
-	return fmt.Errorf("%d of %d are Ready: %w", len(done), want, errors.Join(ctx.Err()))
+	_, err := await(ctx, s, list, want, func(src O, condition string) bool { return engine.IsTrue(src, condition) })
+
+	return err
 }
