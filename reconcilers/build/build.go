@@ -10,7 +10,10 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -21,6 +24,7 @@ import (
 const (
 	DefaultCacheSize   = 16 << 20
 	DefaultMaxFileSize = 16 << 20
+	DefaultTimeout     = 5 * time.Minute
 )
 
 // Options of a Builder. The zero value of each field stands for its default.
@@ -31,24 +35,38 @@ type Options struct {
 	MaxFileSize int64
 	// Lenient makes variables that are not set, and have no default, empty. Otherwise they are an error.
 	Lenient bool
+	// Concurrency is how many builds may run the kustomize library at once, of which one owner gets half. The default is
+	// twice the number of processors.
+	Concurrency int
+	// Timeout is after which time a build is given up.
+	Timeout time.Duration
 }
 
-// Builder builds artifacts. It is safe for concurrent use; builds that need the kustomize library run one after another.
+// Builder builds artifacts. It is safe for concurrent use.
 type Builder struct {
 	maxFile int64
+	timeout time.Duration
 	lenient bool
 	cache   *cache
-	// library is held while the kustomize library runs: its schema is a variable of its package.
-	library chan struct{}
+	// gate leads to the kustomize library. Who changes its schema, a variable of its package, is alone inside.
+	gate *gate
+	// large is the gate that one large build passes at a time.
+	large *gate
+	// schema is done when the library has parsed its schema.
+	schema sync.Once
 }
 
 // New returns a Builder.
 func New(o Options) *Builder {
+	room := cmp.Or(o.Concurrency, 2*runtime.GOMAXPROCS(0))
+
 	return &Builder{
 		maxFile: cmp.Or(o.MaxFileSize, DefaultMaxFileSize),
+		timeout: cmp.Or(o.Timeout, DefaultTimeout),
 		lenient: o.Lenient,
 		cache:   newCache(cmp.Or(o.CacheSize, DefaultCacheSize)),
-		library: make(chan struct{}, 1),
+		gate:    newGate(room, room/2), //nolint:mnd // half of it
+		large:   newGate(1, 1),
 	}
 }
 
@@ -60,6 +78,8 @@ type Request struct {
 	Digest string
 	// Path of the directory to build, relative to Dir. Empty stands for Dir itself.
 	Path string
+	// Owner is whom the build is for, such as a namespace. No owner takes the places of all others.
+	Owner string
 	// Spec is what is done to the objects.
 	Spec Spec
 	// Variables are substituted in the objects. Nil or empty ones are not, unless Always is set.
@@ -109,7 +129,15 @@ func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
 		return set, err
 	}
 
-	objects, err := b.build(ctx, &r)
+	ctx, cancel := context.WithTimeoutCause(ctx, b.timeout, fmt.Errorf("the build takes longer than %s", b.timeout))
+	defer cancel()
+
+	return b.produce(ctx, &r)
+}
+
+// produce builds the request, and keeps the result.
+func (b *Builder) produce(ctx context.Context, r *Request) (*Set, error) {
+	objects, err := b.build(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +174,7 @@ func (r *Request) key() (string, error) {
 func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
 func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstructured, error) {
-	t, err := openTree(ctx, r.Dir, b.maxFile)
+	t, err := b.openTree(ctx, r.Dir, r.Owner)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +191,7 @@ func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstru
 	}
 
 	if r.Variables.Len() > 0 || r.Always {
-		if err := substitute(objects, r.Variables, b.lenient); err != nil {
+		if err := substitute(ctx, objects, r.Variables, b.lenient); err != nil {
 			return nil, err
 		}
 	}
@@ -215,6 +243,8 @@ func (b *Builder) objects(t *tree, dir string, spec *Spec) ([]*unstructured.Unst
 	if found.odd == "" && !spec.transforms() {
 		return found.objects, nil
 	}
+
+	t.again() // the library reads it all once more
 
 	return b.buildWithLibrary(t, dir, "", found, spec)
 }

@@ -514,8 +514,14 @@ func TestGuardFatal(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	b := New(Options{})
-	b.library <- struct{}{} // Another build is running.
+	b := New(Options{Concurrency: 1})
+
+	place, err := b.gate.pass(context.Background(), "another", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	defer place.leave()
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

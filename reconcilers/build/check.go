@@ -26,8 +26,8 @@ func (t *tree) checkKustomization(file string, data []byte) error {
 
 	k.FixKustomization()
 
-	if len(k.OpenAPI) > 0 {
-		t.customSchema = true
+	if len(k.OpenAPI) > 0 && !t.alone {
+		return errOwnSchema
 	}
 
 	if len(k.HelmCharts) > 0 || k.HelmGlobals != nil {

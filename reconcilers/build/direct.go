@@ -95,6 +95,10 @@ func (t *tree) scanFile(name string) (documents, error) {
 		return documents{}, err
 	}
 
+	if err := t.spent.resources(data); err != nil {
+		return documents{}, err
+	}
+
 	return decode(data)
 }
 
@@ -115,7 +119,9 @@ func (p *plain) add(d documents, seen identities) {
 			p.odd = "two objects may be the same"
 		}
 
-		p.objects = append(p.objects, u)
+		if p.odd == "" {
+			p.objects = append(p.objects, u)
+		}
 	}
 }
 

@@ -5,8 +5,13 @@
 // Plain directories of YAML, without a kustomization file and without anything to transform, take a path of our own that
 // yields what the kustomize library yields, in the same order. Whatever is unusual in them goes to the library.
 //
-// The library keeps the OpenAPI schema in variables of its package, so one [Builder] runs one library build at a time, and
-// a process should have one Builder. The direct path takes no lock.
+// The library keeps the OpenAPI schema in variables of its package. Once that of Kubernetes is parsed, builds only read them
+// and run in parallel; a kustomization that brings a schema (its field openapi) is built while no other is, and the schema is
+// parsed again afterwards. So a process should have one [Builder]. The direct path needs no schema, and waits for nobody.
+//
+// What a build may read is bounded, in files, bytes, values and objects. Large builds run one after another. The library can
+// be stopped only where it reads: a build whose context ends is left to itself until then, and keeps its place of those
+// that there are. No owner gets more than half of them, so that what one writes does not hold up the others.
 //
 // Remote bases and resources are refused: a build fetches nothing and starts no program. Foreign bytes come in through the
 // sources, where they are verified. Helm charts, functions and plugins that are programs are refused too.

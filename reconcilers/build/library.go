@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -42,10 +43,22 @@ func (t *tree) kustomization(dir, file string, found *plain, spec *Spec) (*types
 }
 
 // buildWithLibrary builds the directory with the kustomize library. The file is its kustomization file; if there is none,
-// found has what it would list.
+// found has what it would list. A build that brings a schema of its own begins again, alone.
 func (b *Builder) buildWithLibrary(
 	t *tree, dir, file string, found *plain, spec *Spec,
 ) ([]*unstructured.Unstructured, error) {
+	objects, err := b.attempt(t, dir, file, found, spec)
+	if errors.Is(err, errOwnSchema) {
+		t.again()
+		t.alone = true
+
+		objects, err = b.attempt(t, dir, file, found, spec)
+	}
+
+	return objects, err
+}
+
+func (b *Builder) attempt(t *tree, dir, file string, found *plain, spec *Spec) ([]*unstructured.Unstructured, error) {
 	k, file, err := t.kustomization(dir, file, found, spec)
 	if err != nil {
 		return nil, err
@@ -73,23 +86,56 @@ func (b *Builder) buildWithLibrary(
 	return result, nil
 }
 
-// run calls the library while no other build does.
-func (b *Builder) run(t *tree, dir string) (objects []*unstructured.Unstructured, err error) {
-	select {
-	case b.library <- struct{}{}:
-	case <-t.ctx.Done():
-		return nil, context.Cause(t.ctx)
+// outcome is what comes out of a run of the library.
+type outcome struct {
+	objects []*unstructured.Unstructured
+	err     error
+}
+
+// run runs the library. Nothing can stop it between two reads, so that it is left to itself when the context ends; it keeps
+// its place until it ends.
+func (b *Builder) run(t *tree, dir string) ([]*unstructured.Unstructured, error) {
+	place, err := b.gate.pass(t.ctx, t.owner, t.alone)
+	if err != nil {
+		return nil, err
 	}
 
-	defer func() { <-b.library }()
+	t.hold()
 
-	defer func() {
-		if t.customSchema {
-			openapi.ResetOpenAPI()
-		}
+	done := make(chan outcome, 1)
+
+	go func() {
+		defer place.leave()
+		defer t.close()
+
+		var o outcome
+
+		o.objects, o.err = b.call(t, dir)
+		done <- o
 	}()
 
+	select {
+	case o := <-done:
+		return o.objects, o.err
+	case <-t.ctx.Done():
+		place.abandon()
+
+		return nil, context.Cause(t.ctx)
+	}
+}
+
+// call calls the library. What it reads of its schema without a lock never changes but while a build is alone.
+func (b *Builder) call(t *tree, dir string) (objects []*unstructured.Unstructured, err error) {
 	defer recoverIn(dir, &err)
+
+	if t.alone {
+		defer openapi.Schema()
+		defer openapi.ResetOpenAPI()
+
+		openapi.ResetOpenAPI() // or the schema would be added to that of Kubernetes
+	} else {
+		b.schema.Do(func() { openapi.Schema() })
+	}
 
 	result, err := krusty.MakeKustomizer(options()).Run(t, absolute(dir))
 	if t.refused != nil {
@@ -100,7 +146,7 @@ func (b *Builder) run(t *tree, dir string) (objects []*unstructured.Unstructured
 		return nil, shorten(err)
 	}
 
-	return convert(result)
+	return convert(t.ctx, result)
 }
 
 func options() *krusty.Options {
@@ -131,10 +177,14 @@ func recoverIn(dir string, err *error) {
 }
 
 // convert turns the result of the library into what its YAML would be read as.
-func convert(m resmap.ResMap) ([]*unstructured.Unstructured, error) {
+func convert(ctx context.Context, m resmap.ResMap) ([]*unstructured.Unstructured, error) {
 	objects := make([]*unstructured.Unstructured, 0, m.Size())
 
 	for _, r := range m.Resources() {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+
 		data, err := r.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.CurId(), err)

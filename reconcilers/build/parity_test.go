@@ -63,7 +63,7 @@ func mustOpen(t *testing.T, dir string) *tree {
 		t.Fatal(err)
 	}
 
-	tr, err := openTree(context.Background(), abs, DefaultMaxFileSize)
+	tr, err := New(Options{}).openTree(context.Background(), abs, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -19,7 +20,7 @@ import (
 
 // substitute replaces the variables in the objects, in place. Objects in which no dollar sign occurs stay as they are.
 // Lenient makes those that are not set empty.
-func substitute(objects []*unstructured.Unstructured, variables *Variables, lenient bool) error {
+func substitute(ctx context.Context, objects []*unstructured.Unstructured, variables *Variables, lenient bool) error {
 	left := maxAllSubstituted
 	value := variables.get
 
@@ -28,6 +29,10 @@ func substitute(objects []*unstructured.Unstructured, variables *Variables, leni
 	}
 
 	for _, u := range objects {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+
 		if isExempt(u) || !hasDollar(u.Object) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -20,21 +21,6 @@ import (
 // treeRoot is where the library sees the artifact. It is not the real directory, so that no message depends on where an
 // artifact was unpacked, and not "/", so that a path that climbs out of the artifact does not silently end up in it.
 const treeRoot = "/artifact"
-
-// maxReads bounds the files that one build reads. Kustomizations that include each other in a lattice would otherwise be
-// read exponentially often.
-const maxReads = 20_000
-
-// maxReadBytes bounds what one build reads, in files of the default size limit: a generator may name one large file under
-// thousands of keys, and each becomes a copy of its own in memory.
-const maxReadBytes = 8 * DefaultMaxFileSize
-
-// maxFileValues and maxValues bound the YAML values in one file and in all that one build reads. A parsed value takes some
-// two hundred bytes, so that a file of sixteen megabytes of them took two gigabytes.
-const (
-	maxFileValues = 2_000_000
-	maxValues     = 3 * maxFileValues
-)
 
 var errReadOnly = errors.New("the artifact is read-only")
 
@@ -48,28 +34,71 @@ type tree struct {
 	maxFile int64
 
 	overlay map[string][]byte
-	reads   int
-	bytes   int64 // that were read
-	values  int   // that may be in them
-
+	spent   budget
 	// refused is the first error that ends the build, whatever the library makes of it: it drops some read errors.
 	refused error
-	// customSchema is set once a kustomization with a schema of its own has been read.
-	customSchema bool
+	// alone says that no other build uses the library, so that a kustomization may bring a schema of its own.
+	alone bool
+
+	// owner is whom the build is for. A large one has to pass the gate, and is then the visitor.
+	owner string
+	gate  *gate
+	large *visitor
+	// users are those who still read: the build, and a run of the library that goes on though nobody waits for it.
+	users atomic.Int32
 }
 
 var _ filesys.FileSystem = (*tree)(nil)
 
-func openTree(ctx context.Context, dir string, maxFile int64) (*tree, error) {
+// openTree opens the artifact for one user, who has to close it.
+func (b *Builder) openTree(ctx context.Context, dir, owner string) (*tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open artifact: %w", err)
 	}
 
-	return &tree{ctx: ctx, root: root, real: dir, maxFile: maxFile, overlay: map[string][]byte{}}, nil
+	t := &tree{
+		ctx: ctx, root: root, real: dir, maxFile: b.maxFile, overlay: map[string][]byte{}, owner: owner, gate: b.large,
+	}
+	t.users.Store(1)
+
+	return t, nil
 }
 
-func (t *tree) close() { _ = t.root.Close() }
+// hold adds a user, who has to close the tree.
+func (t *tree) hold() { t.users.Add(1) }
+
+func (t *tree) close() {
+	if t.users.Add(-1) == 0 {
+		t.shrink()
+
+		_ = t.root.Close()
+	}
+}
+
+// again gets ready for another run.
+func (t *tree) again() {
+	t.shrink()
+
+	t.overlay, t.spent, t.refused = map[string][]byte{}, budget{}, nil
+}
+
+// grow waits until no other build is large.
+func (t *tree) grow() (err error) {
+	if t.large == nil {
+		t.large, err = t.gate.pass(t.ctx, t.owner, false)
+	}
+
+	return err
+}
+
+// shrink makes room for another large build.
+func (t *tree) shrink() {
+	if t.large != nil {
+		t.large.leave()
+		t.large = nil
+	}
+}
 
 // refuse remembers the first error that must end the build, and returns err.
 func (t *tree) refuse(err error) error {
@@ -99,8 +128,8 @@ func relative(name string) (string, error) {
 
 // read returns the content of the file, which is relative to the artifact.
 func (t *tree) read(name string) ([]byte, error) {
-	if err := t.ctx.Err(); err != nil {
-		return nil, t.refuse(err)
+	if t.ctx.Err() != nil {
+		return nil, t.refuse(context.Cause(t.ctx))
 	}
 
 	if data, ok := t.overlay[name]; ok {
@@ -122,41 +151,40 @@ func (t *tree) read(name string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
 	}
 
-	if t.reads++; t.reads > maxReads {
-		return nil, t.refuse(fmt.Errorf("read %q: the build reads more than %d files", name, maxReads))
+	return t.content(name, file, info.Size())
+}
+
+// content reads a file that the budget allows.
+func (t *tree) content(name string, file io.Reader, size int64) ([]byte, error) {
+	if size > t.maxFile {
+		return nil, t.refuse(fmt.Errorf("read %q: the file has %d bytes, more than the limit of %d", name, size, t.maxFile))
 	}
 
-	if info.Size() > t.maxFile {
-		return nil, t.refuse(fmt.Errorf("read %q: the file has %d bytes, more than the limit of %d",
-			name, info.Size(), t.maxFile))
-	}
-
-	if t.bytes += info.Size(); t.bytes > maxReadBytes {
-		return nil, t.refuse(fmt.Errorf("read %q: the build reads more than %d bytes", name, maxReadBytes))
-	}
-
-	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(file, t.maxFile)); err != nil {
+	if err := t.spend(name, t.spent.file(size)); err != nil {
 		return nil, err
 	}
 
-	n := countValues(data.Bytes())
-	if t.values += n; n > maxFileValues || t.values > maxValues {
-		return nil, t.refuse(fmt.Errorf("read %q: more than %d values in the file, or %d in all files of the build",
-			name, maxFileValues, maxValues))
+	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(file, size)); err != nil {
+		return nil, err
 	}
 
-	return data.Bytes(), nil
+	return data.Bytes(), t.spend(name, t.spent.content(data.Bytes()))
 }
 
-// countValues returns how many values the text holds at most, if it is YAML: each has one of the marks before it.
-func countValues(data []byte) int {
-	n := 1
-	for _, mark := range []string{"\n", ",", ":", "[", "{", "- ", "-\t", "? "} {
-		n += bytes.Count(data, []byte(mark))
+// spend refuses to go on if a file was too much, and waits if the build has become large.
+func (t *tree) spend(name string, err error) error {
+	if err == nil && t.spent.large() {
+		if err := t.grow(); err != nil {
+			return t.refuse(err)
+		}
 	}
 
-	return n
+	if err != nil {
+		return t.refuse(fmt.Errorf("read %q: %w", name, err))
+	}
+
+	return nil
 }
 
 // ReadFile implements filesys.FileSystem. Everything that the library parses passes here, so this is where a build is
@@ -177,9 +205,13 @@ func (t *tree) ReadFile(name string) ([]byte, error) {
 	}
 
 	if isKustomizationFile(path.Base(rel)) {
-		if err := t.checkKustomization(rel, data); err != nil {
-			return nil, t.refuse(err)
-		}
+		err = t.checkKustomization(rel, data)
+	} else if e := t.spent.resources(data); e != nil {
+		err = fmt.Errorf("read %q: %w", rel, e)
+	}
+
+	if err != nil {
+		return nil, t.refuse(err)
 	}
 
 	return data, nil
