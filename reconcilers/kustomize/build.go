@@ -96,6 +96,7 @@ func (r *reconciler) unavailable(s *scope, err error) error {
 func requestFor(obj *kustomizev1.Kustomization, s *scope) build.Request {
 	return build.Request{
 		Digest: s.artifact.Digest,
+		Owner:  obj.Namespace,
 		Path:   obj.Spec.Path,
 		Spec: build.Spec{
 			TargetNamespace:         obj.Spec.TargetNamespace,
