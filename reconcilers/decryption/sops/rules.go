@@ -1,0 +1,81 @@
+package sops
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+const defaultUnencryptedSuffix = "_unencrypted"
+
+// rules say which values of a file are encrypted. There is one at most; without one, it is all whose keys do not end with a
+// certain suffix.
+type rules struct {
+	// key tells whether a key, and with it all below it, is selected.
+	key func(string) bool
+	// comment tells whether a comment selects what comes below it. One of key and comment is set.
+	comment func(string) bool
+	// encrypts says that what is selected is encrypted, and not that what is not selected is.
+	encrypts bool
+}
+
+// encrypted tells what a value is, given whether any key above it and any comment before it was selected.
+func (r *rules) encrypted(key, comment bool) bool {
+	if r.comment != nil {
+		return comment == r.encrypts
+	}
+
+	return key == r.encrypts
+}
+
+func (r *rules) selectsKey(key string) bool { return r.key != nil && r.key(key) }
+
+func (r *rules) selectsComment(text string) bool { return r.comment != nil && r.comment(text) }
+
+// rulesOf reads the rules from metadata.
+func rulesOf(m map[string]any) (*rules, error) {
+	var found []*rules
+
+	for _, encrypts := range []bool{false, true} {
+		prefix := "unencrypted"
+		if encrypts {
+			prefix = "encrypted"
+		}
+
+		if suffix := text(m, prefix+"_suffix"); suffix != "" {
+			found = append(found, &rules{key: hasSuffix(suffix), encrypts: encrypts})
+		}
+
+		for _, what := range []string{"_regex", "_comment_regex"} {
+			pattern := text(m, prefix+what)
+			if pattern == "" {
+				continue
+			}
+
+			re, err := regexp.Compile(pattern)
+			if err != nil {
+				return nil, fmt.Errorf("%s%s: %w", prefix, what, err)
+			}
+
+			if what == "_regex" {
+				found = append(found, &rules{key: re.MatchString, encrypts: encrypts})
+			} else {
+				found = append(found, &rules{comment: re.MatchString, encrypts: encrypts})
+			}
+		}
+	}
+
+	switch len(found) {
+	case 0:
+		return &rules{key: hasSuffix(defaultUnencryptedSuffix)}, nil
+	case 1:
+		return found[0], nil
+	default:
+		return nil, errors.New("more than one rule says which values are encrypted")
+	}
+}
+
+func hasSuffix(suffix string) func(string) bool {
+	return func(key string) bool { return strings.HasSuffix(key, suffix) }
+}
