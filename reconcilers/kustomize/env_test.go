@@ -90,8 +90,9 @@ type env struct {
 	}
 	woken chan types.NamespacedName
 
-	mu     sync.Mutex
-	events []string
+	mu      sync.Mutex
+	events  []string
+	notices []string // the same events with all that they say
 }
 
 // clock is the machine's, moved on by a test that does not want to wait.
@@ -244,9 +245,24 @@ func (e *env) restart() {
 	must(e.t, err)
 
 	e.runner = engine.New(kustomize.Kind(e.deps), engine.Options{
-		Client: manager, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
+		Client: typed{manager}, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
 		ProgressAfter: time.Hour,
 	})
+}
+
+// typed is a client whose objects know their kind, as those of a cache do.
+type typed struct{ client.Client }
+
+// Get implements client.Reader.
+func (c typed) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	gvk, err := c.GroupVersionKindFor(obj)
+	if err == nil {
+		err = c.Client.Get(ctx, key, obj, opts...)
+	}
+
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+
+	return err
 }
 
 // phase runs a part of a test that goes on with the same objects.
@@ -285,57 +301,6 @@ func (e *env) define(files ...string) {
 
 		return e.c.List(e.t.Context(), &kustomizev1.KustomizationList{})
 	})
-}
-
-func (e *env) record(_ engine.Object, kind, controller string, event engine.Event) {
-	if kind != kustomizev1.KustomizationKind || controller != kustomize.Controller {
-		e.t.Errorf("event of %s %s", controller, kind)
-	}
-
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.events = append(e.events, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", event.Type, event.Reason, event.Action, event.Message)))
-}
-
-// told returns the events since the last call, with the namespace as NS and durations as D.
-func (e *env) told() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-
-	events := e.events
-	e.events = nil
-
-	for i := range events {
-		events[i] = durations(strings.ReplaceAll(events[i], e.namespace, "NS"))
-	}
-
-	return events
-}
-
-// durations writes D for what a run took.
-func durations(text string) string {
-	words := strings.Split(text, " ")
-	for i := 1; i < len(words); i++ {
-		word := strings.TrimRight(words[i], ",:")
-		if _, err := time.ParseDuration(word); err != nil || slices.Contains([]string{"run", "retrying"}, words[max(i-2, 0)]) {
-			continue
-		}
-
-		if words[i-1] == "in" || words[i-1] == "after" {
-			words[i] = "D" + words[i][len(word):]
-		}
-	}
-
-	return strings.Join(words, " ")
-}
-
-// wantEvents compares the events since the last call.
-func (e *env) wantEvents(want ...string) {
-	e.t.Helper()
-
-	if diff := cmp.Diff(want, e.told()); diff != "" {
-		e.t.Errorf("events: -want, +got:\n%s", diff)
-	}
 }
 
 // publish makes an artifact of the files and gives it to the source.
@@ -619,31 +584,6 @@ func ids(obj *kustomizev1.Kustomization) []string {
 	}
 
 	return list
-}
-
-// says returns a condition as "Status Reason: message", with durations as D and the namespace as NS.
-func says(obj *kustomizev1.Kustomization, typ string) string {
-	c := engine.Condition(obj, typ)
-	if c == nil {
-		return ""
-	}
-
-	return durations(strings.ReplaceAll(fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message), obj.Namespace, "NS"))
-}
-
-func wantConditions(t *testing.T, obj *kustomizev1.Kustomization, want map[string]string) {
-	t.Helper()
-
-	got := map[string]string{}
-	for _, typ := range []string{meta.ReadyCondition, meta.ReconcilingCondition, meta.StalledCondition, meta.HealthyCondition} {
-		if text := says(obj, typ); text != "" {
-			got[typ] = text
-		}
-	}
-
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("conditions: -want, +got:\n%s", diff)
-	}
 }
 
 func must(t *testing.T, err error) {
