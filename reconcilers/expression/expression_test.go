@@ -112,6 +112,7 @@ func TestRefuse(t *testing.T) {
 		"Variable":    {"Where the variables are known, no others are.", "self.a == other.b", []string{"self", "dep"}, "undeclared reference to 'other'"},
 		"Long":        {"Texts are bounded.", strings.Repeat("true && ", 10_000) + "true", nil, "size exceeds limit"},
 		"Deep":        {"So is their nesting.", strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200), nil, "recursion limit exceeded"},
+		"Large":       {"What macros make of a text is bounded, too.", "[" + strings.Repeat("a.map(x, x),", 1000) + "a] == a", nil, "nodes, more than"},
 		"Doubling":    {"And what makes them longer while they are read.", "x" + strings.Repeat(".optMap(a, a)", 40) + ".hasValue()", nil, "more than 8 times"},
 		"HiddenNames": {"Names of the library's own are not to be used.", "@budget == 1", nil, "Syntax error"},
 		"Quoted":      {"Not with quotes either.", "`@budget` == 1", nil, "parse the expression"},
