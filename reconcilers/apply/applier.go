@@ -196,9 +196,6 @@ func (a *Applier) Orphans(owner Owner, inventory []access.Ref) []access.Ref {
 	return out
 }
 
-// Remind wakes the owner after the delay, as if something had drifted.
-func (a *Applier) Remind(owner access.ID, d time.Duration) { a.later(owner, d) }
-
 // Forget drops all that is known about the owner, and the hub's interest in its objects. It deletes nothing.
 func (a *Applier) Forget(owner access.ID) {
 	a.mu.Lock()

@@ -40,6 +40,16 @@ func (o Owner) owns(labels map[string]string) bool {
 	return owned == 2
 }
 
+// Generation returns the one that the owner's last apply of the object has made or found. Zero if there was none.
+func (a *Applier) Generation(owner, id access.ID) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.ledgers[owner]; l != nil && l.records[id] != nil {
+		return l.records[id].generation
+	}
+	return 0
+}
+
 // marks are the markers on one object, as labels or annotations. Their values compare case-insensitively.
 type marks struct {
 	ignore       bool // reconcile: disabled, or ssa: Ignore

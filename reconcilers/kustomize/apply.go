@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -32,6 +33,8 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	owner := ownerOf(obj)
 	digest := applyDigest(obj, s)
 
+	r.Family.begin(client.ObjectKeyFromObject(obj))
+
 	result, err := r.Applier.Apply(ctx, s.client, owner, s.set.Objects, r.applyOptions(obj, s, digest))
 	s.applied = result.Changes
 	s.attempt.changed = s.attempt.changed || s.applied.Changed()
@@ -41,6 +44,8 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	if err != nil {
+		r.intend(ctx, obj, s)
+
 		s.memo.adopted = false
 
 		if len(s.applied) > 0 {
@@ -59,6 +64,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	r.reportFights(ctx, obj, s, result.Fights)
+	r.arrive(ctx, obj, s)
 
 	current := references(s.applied.Inventory())
 
@@ -187,32 +193,40 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	stale := difference(s.previous, references(obj.Status.Inventory))
-	if len(stale) == 0 {
-		s.memo.held = nil
+	if len(stale) == 0 || !obj.Spec.Prune {
+		r.unhold(obj, s)
+		r.pruneDone(obj, s)
+
+		return nil
 	}
 
-	if len(stale) > 0 && obj.Spec.Prune {
-		due, held := r.hold(ctx, obj, s, stale)
+	due, held, err := r.hold(ctx, obj, s, stale)
+	tellHeld(obj, s, held)
 
-		pruned, err := r.Applier.Prune(ctx, s.client, ownerOf(obj), due, apply.PruneOptions{Concurrency: r.Concurrency})
-		s.pruned = pruned.Changes
-		obj.Status.Inventory = inventory(references(obj.Status.Inventory), slices.Concat(pruned.Survivors, held))
+	if err == nil {
+		var pruned *apply.Pruned
 
-		if err != nil {
-			return r.failed(obj, s, meta.PruneFailedReason, err)
-		}
-
-		if len(held) > 0 {
-			r.Applier.Remind(ownerOf(obj).ID, lookForOthers)
-
-			return nil
-		}
+		pruned, err = r.Applier.Prune(ctx, s.client, ownerOf(obj), due, apply.PruneOptions{Concurrency: r.Concurrency})
+		s.pruned, held = pruned.Changes, slices.Concat(pruned.Survivors, held)
 	}
 
-	s.memo.inputs, s.memo.inventory = s.inputs, obj.Status.Inventory.Entries
-	s.memo.approved = ""
+	obj.Status.Inventory = inventory(references(obj.Status.Inventory), held)
+
+	if err != nil {
+		return r.failed(obj, s, meta.PruneFailedReason, err)
+	}
+
+	if len(held) == 0 {
+		r.pruneDone(obj, s)
+	}
 
 	return nil
+}
+
+// pruneDone notes that nothing is left to do for the inputs.
+func (r *reconciler) pruneDone(obj *kustomizev1.Kustomization, s *scope) {
+	s.memo.inputs, s.memo.inventory = s.inputs, obj.Status.Inventory.Entries
+	s.memo.approved = ""
 }
 
 // entries returns what an inventory holds, if there is one.

@@ -37,6 +37,8 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 
 	diff, err := r.Applier.Diff(ctx, s.client, ownerOf(obj), s.set.Objects, obj.Spec.Prune, r.applyOptions(obj, s, ""))
 	if err != nil {
+		r.intend(ctx, obj, s)
+
 		return r.failed(obj, s, meta.ReconciliationFailedReason, r.blame(ctx, obj, s, err))
 	}
 
@@ -50,6 +52,8 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 	if err := r.writePlan(ctx, obj, s, name, diff); err != nil {
 		return r.failed(obj, s, meta.ReconciliationFailedReason, fmt.Errorf("write the plan: %w", err))
 	}
+
+	r.intend(ctx, obj, s)
 
 	if s.memo.asked != diff.Digest {
 		s.memo.asked = diff.Digest

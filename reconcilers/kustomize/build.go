@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -28,7 +27,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	if _, missing := errors.AsType[*build.PathError](err); missing {
 		s.memo.end()
-		r.memory.sources.vain(client.ObjectKeyFromObject(obj), s.artifact.Revision)
+		r.Family.come(ctx, obj, s.artifact.Revision, nil) // there is nothing that it could take over
 
 		return engine.Fail(meta.ArtifactFailedReason, fmt.Errorf("kustomization path not found: %w", err))
 	}

@@ -162,7 +162,7 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 
 			return obj, c.Get(ctx, key, obj)
 		}),
-		Relatives: relatives{c}, Configs: configs{c}, Trees: trees, Builder: build.New(build.Options{}), Now: e.clock.now,
+		Configs: configs{c}, Trees: trees, Builder: build.New(build.Options{}), Now: e.clock.now,
 	}
 	e.deps.Expressions, err = expression.New()
 	must(t, err)
@@ -220,6 +220,7 @@ func (e *env) restart() {
 		woken <- types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 	}
 
+	e.deps.Family = kustomize.NewFamily(relatives{e.c}, func(key types.NamespacedName) { woken <- key })
 	e.hub = health.New(e.factory.Own(), health.Options{Wake: wake})
 	e.cleanup(e.hub.Close)
 

@@ -64,14 +64,21 @@ func TestHandOver(t *testing.T) {
 
 				if obj, _ := e.once("old"); !engine.IsTrue(obj, meta.ReadyCondition) {
 					t.Errorf("Ready is %q", says(obj, meta.ReadyCondition))
+				} else if got, want := says(obj, kustomize.PruneHeldCondition), "True AwaitingOthers: Not deleted before all other Kustomizations "+
+					"of GitRepository 'NS/repo' have applied main@sha1:2, for one of them may take it over: ConfigMap/NS/x"; got != want {
+					t.Errorf("PruneHeld is %q, want %q", got, want)
 				}
 
 				e.wantCosts("a prune that is held back", nil)
-				e.ready("new")
 				e.calm()
-				e.awaken("old", "it is time to look again")
+				e.ready("new")
+				e.awaken("old", "the new one has come")
 				e.told()
-				e.ready("old")
+
+				if obj := e.ready("old"); says(obj, kustomize.PruneHeldCondition) != "" {
+					t.Errorf("PruneHeld is %q", says(obj, kustomize.PruneHeldCondition))
+				}
+
 				e.wantEvents("Normal Progressing Prune: ConfigMap/NS/x skipped")
 			},
 		},
@@ -92,16 +99,18 @@ func TestHandOver(t *testing.T) {
 				must(t, e.c.Delete(t.Context(), e.get("old")))
 
 				obj, after := e.once("old")
-				if obj == nil || after <= 0 || after > 10*time.Second {
+				if obj == nil || after <= 0 || after > 2*time.Minute {
 					t.Fatalf("the old one is gone, or waits too long: %s", after)
 				}
 
-				if got, want := says(obj, meta.ReconcilingCondition), "True Progressing: Waiting for the other Kustomizations of the "+
-					"source, which may take objects over"; got != want {
+				if got, want := says(obj, meta.ReconcilingCondition), "True Progressing: Waiting for the other Kustomizations of "+
+					"GitRepository 'NS/repo', which may take objects over"; got != want {
 					t.Errorf("Reconciling is %q, want %q", got, want)
 				}
 
+				e.calm()
 				e.ready("new")
+				e.awaken("old", "the new one has come")
 
 				if obj, _ := e.once("old"); obj != nil {
 					t.Errorf("the old one stays: %q", says(obj, meta.ReconcilingCondition))
@@ -162,7 +171,7 @@ func TestHandOver(t *testing.T) {
 			steps: func(t *testing.T, e *env) {
 				must(t, e.c.Delete(t.Context(), e.get("old")))
 				e.once("old")
-				e.clock.advance(30 * time.Second)
+				e.clock.advance(2 * time.Minute)
 
 				if obj, _ := e.once("old"); obj != nil {
 					t.Errorf("the old one stays: %q", says(obj, meta.ReconcilingCondition))

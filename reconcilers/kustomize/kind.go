@@ -102,8 +102,8 @@ type Deps struct {
 	// AdditiveCELDependencyCheck). Otherwise the expression alone decides.
 	AdditiveReadyExpr bool
 
-	// Relatives finds those that objects may move to, and those that depend on one that is deleted. Nil waits for nobody.
-	Relatives Relatives
+	// Family knows those that objects may move to, and those that depend on one that is deleted. Nil waits for nobody.
+	Family *Family
 
 	// NoCrossNamespaceRefs forbids sources and dependencies in other namespaces.
 	NoCrossNamespaceRefs bool
@@ -217,6 +217,11 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 	d.RequeueDependency = cmp.Or(d.RequeueDependency, 30*time.Second)
 	d.Recheck = cmp.Or(d.Recheck, 6*time.Hour)
 	d.Blink = cmp.Or(d.Blink, 300*time.Millisecond)
+
+	if d.Family == nil {
+		d.Family = NewFamily(nobody{}, func(types.NamespacedName) {})
+	}
+
 	r := &reconciler{Deps: d, memory: &memory{}, home: d.Access}
 
 	return engine.Kind[*kustomizev1.Kustomization, scope]{
@@ -225,10 +230,14 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		FieldOwner: FieldOwner,
 		New:        func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
 		Finalizer:  meta.Finalizer,
-		Interval:   func(obj *kustomizev1.Kustomization) time.Duration { return obj.Spec.Interval.Duration },
-		Retry:      (*kustomizev1.Kustomization).GetRetryInterval,
-		Ready:      engine.FromVerdict(success),
-		Open:       r.open,
+		Interval: func(obj *kustomizev1.Kustomization) time.Duration {
+			return r.atTheLatest(obj, obj.Spec.Interval.Duration)
+		},
+		Retry: func(obj *kustomizev1.Kustomization) time.Duration {
+			return r.atTheLatest(obj, obj.GetRetryInterval())
+		},
+		Ready: engine.FromVerdict(success),
+		Open:  r.open,
 		Steps: engine.Steps[*kustomizev1.Kustomization, scope]{
 			{Name: "check", Reason: meta.FeatureGateDisabledReason, Run: check},
 			{Name: "compile", Reason: meta.InvalidCELExpressionReason, Run: r.compile},
@@ -267,10 +276,20 @@ func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *
 	return nil
 }
 
+// atTheLatest returns when to run again: after the given time, or before, if something is held back no longer.
+func (r *reconciler) atTheLatest(obj *kustomizev1.Kustomization, d time.Duration) time.Duration {
+	due := r.memory.of(obj).due
+	if left := due.Sub(r.Now()); d > 0 && left > 0 {
+		return min(d, max(left, time.Second))
+	}
+
+	return d
+}
+
 // forget drops what is known of a Kustomization that is gone.
 func (r *reconciler) forget(key types.NamespacedName) {
 	r.Applier.Forget(Owner(key).ID)
 	r.Remote.Release(Owner(key).ID)
 	r.memory.drop(key)
-	r.memory.sources.vain(key, "")
+	r.Family.forget(context.Background(), key) // what is woken does not depend on who ends
 }

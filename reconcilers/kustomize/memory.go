@@ -16,8 +16,6 @@ import (
 // memory holds what the process knows of each Kustomization beyond its status. If it is lost, everything is built and
 // checked once more.
 type memory struct {
-	sources sources
-
 	mu    sync.Mutex
 	memos map[types.NamespacedName]*memo
 }
@@ -49,6 +47,8 @@ type memo struct {
 	approved, asked string
 	// held is since when objects that left the set are not deleted, because others may take them over.
 	held map[access.ID]time.Time
+	// due is when the first of them is deleted in any case, or zero.
+	due time.Time
 	// leaving is when a deletion was seen first, or zero.
 	leaving time.Time
 	// removing is when the deletion began, or zero.

@@ -14,24 +14,30 @@ import (
 // relatives looks through all Kustomizations.
 type relatives struct{ client.Reader }
 
-func (r relatives) all(ctx context.Context, which func(*kustomizev1.Kustomization) bool) []types.NamespacedName {
+func (r relatives) all(ctx context.Context, which func(*kustomizev1.Kustomization) bool) ([]*kustomizev1.Kustomization, error) {
 	var list kustomizev1.KustomizationList
 	if err := r.List(ctx, &list); err != nil {
-		return nil
+		return nil, err
 	}
 
-	var keys []types.NamespacedName
+	var found []*kustomizev1.Kustomization
 
 	for i := range list.Items {
 		if which(&list.Items[i]) {
-			keys = append(keys, client.ObjectKeyFromObject(&list.Items[i]))
+			found = append(found, &list.Items[i])
 		}
 	}
 
-	return keys
+	return found, nil
 }
 
-func (r relatives) OfSource(ctx context.Context, kind string, key types.NamespacedName) []types.NamespacedName {
+func (r relatives) Kustomization(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error) {
+	obj := &kustomizev1.Kustomization{}
+
+	return obj, r.Get(ctx, key, obj)
+}
+
+func (r relatives) OfSource(ctx context.Context, kind string, key types.NamespacedName) ([]*kustomizev1.Kustomization, error) {
 	return r.all(ctx, func(k *kustomizev1.Kustomization) bool {
 		gotKind, got := kustomize.SourceKey(k)
 
@@ -39,6 +45,6 @@ func (r relatives) OfSource(ctx context.Context, kind string, key types.Namespac
 	})
 }
 
-func (r relatives) DependingOn(ctx context.Context, key types.NamespacedName) []types.NamespacedName {
+func (r relatives) DependingOn(ctx context.Context, key types.NamespacedName) ([]*kustomizev1.Kustomization, error) {
 	return r.all(ctx, func(k *kustomizev1.Kustomization) bool { return slices.Contains(kustomize.DependencyKeys(k), key) })
 }
