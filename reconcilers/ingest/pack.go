@@ -75,6 +75,7 @@ type Pack struct {
 	order   []int32                 // entries by hash
 	cache   *contentCache
 	pool    sync.Pool // of inflaters
+	patches sync.Pool // of patches, for their buffers
 }
 
 // packEntry is an object in the pack.
@@ -296,7 +297,8 @@ func (p *Pack) object(ctx context.Context, hash plumbing.Hash, kind plumbing.Obj
 	o := &plumbing.MemoryObject{}
 	o.SetType(kind)
 
-	if _, err := io.Copy(o, io.NewSectionReader(c, 0, c.size)); err != nil {
+	// The buffer of a copy is no larger than its limit: a tree of a few entries needs no 32 KiB.
+	if _, err := io.Copy(o, io.LimitReader(io.NewSectionReader(c, 0, c.size), c.size)); err != nil {
 		return nil, fmt.Errorf("read %s %s: %w", kind, hash, err)
 	}
 

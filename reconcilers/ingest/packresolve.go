@@ -197,9 +197,21 @@ func (p *Pack) apply(ctx context.Context, i int32, base *content) (*content, err
 	size := p.entries[i].size
 
 	return newContent(p.dir, size, func(w io.Writer) error {
-		x := &patch{ctx: ctx, base: base, delta: bufio.NewReader(r), out: w, buffer: make([]byte, 4<<10)}
+		x, ok := p.patches.Get().(*patch)
+		if !ok {
+			x = &patch{delta: bufio.NewReader(nil), buffer: make([]byte, 4<<10)}
+		}
 
-		return x.apply(size)
+		x.ctx, x.base, x.out = ctx, base, w
+		x.delta.Reset(r)
+
+		err := x.apply(size)
+
+		x.ctx, x.base, x.out = nil, nil, nil
+		x.delta.Reset(nil)
+		p.patches.Put(x)
+
+		return err
 	})
 }
 
