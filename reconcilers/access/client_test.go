@@ -175,10 +175,24 @@ func TestIdentities(t *testing.T) {
 			return next.RoundTrip(req)
 		})
 	}})
-	for _, id := range [][2]string{{"", ""}, {"default", ""}, {"", "default"}} {
+	for _, id := range [][2]string{
+		{"", ""}, {"default", ""}, {"", "default"}, {"default", " "}, {"default", "Team"}, {"default", "team:admin"}, {"default", "a/b"},
+		{"kube-system:default", "x"}, {"Default", "team"}, {"a.b", "team"}, {"default", "system:serviceaccount:kube-system:default"},
+		{"default", "system:masters"}, {"default", "team\nImpersonate-Group: system:masters"}, {"default", "-"}, {"default", "*"},
+		{"default", strings.Repeat("a", 254)}, {strings.Repeat("a", 64), "team"},
+	} {
 		if c, err := f.As(id[0], id[1]); !errors.Is(err, access.ErrNoIdentity) || c != nil {
 			t.Errorf("%q: %v, %v", id, c, err)
 		}
+		if token, _, err := f.Own().Token(t.Context(), id[0], id[1], []string{"a"}, time.Hour); !errors.Is(err, access.ErrNoIdentity) || token != "" {
+			t.Errorf("a token of %q: %q, %v", id, token, err)
+		}
+		if err := access.CheckAccount(id[0], id[1]); !strings.Contains(err.Error(), fmt.Sprintf("%q of namespace %q", id[1], id[0])) {
+			t.Errorf("%q is not named: %v", id, err)
+		}
+	}
+	if agent != "" {
+		t.Error("a request was sent for somebody that nobody can be")
 	}
 	c, err := f.As("default", "nobody")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,8 +17,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// ErrNoIdentity says that a client was asked for that would act as a service account without namespace or name. It
-// is never answered with the process's own rights instead.
+// ErrNoIdentity says that a client was asked for that would act as a service account without namespace or name, or with one
+// that no service account can have. It is never answered with the process's own rights instead.
 var ErrNoIdentity = errors.New("a service account has a namespace and a name")
 
 // Options of a Factory. The zero value is usable.
@@ -31,6 +32,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// MaxInFlight is how far the number of concurrent requests may grow. Watches do not count. Zero stands for 128.
 	MaxInFlight int
+	// Room is for the answers of a remote cluster, and for what is kept of what it serves. Nil has no bounds.
+	Room *Room
 }
 
 // Factory makes the clients of one cluster. Its methods may be called concurrently.
@@ -42,6 +45,7 @@ type Factory struct {
 	own     *Client
 
 	line  *line  // of a remote cluster
+	room  *Room  // of a remote cluster, or nil
 	close func() // nil: the connections stay
 }
 
@@ -80,12 +84,13 @@ func New(config *rest.Config, o Options) (*Factory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make discovery client for %q: %w", cfg.Host, err)
 	}
-	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout}
+	f := &Factory{rest: r, limiter: limiter, timeout: config.Timeout, room: o.Room}
 	f.kinds = newKinds(func(ctx context.Context) (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error) {
 		ctx, cancel := f.limit(ctx)
 		defer cancel()
 		return d.GroupsAndMaybeResourcesWithContext(ctx)
 	}, o.Clock)
+	f.kinds.room = o.Room
 	f.own = &Client{factory: f}
 	return f, nil
 }
@@ -102,7 +107,7 @@ func (f *Factory) limit(ctx context.Context) (context.Context, context.CancelFun
 func (f *Factory) Own() *Client { return f.own }
 
 // As returns a client that acts as the service account. Clients cost nothing: none is kept, for anybody may name any number
-// of accounts. The error is ErrNoIdentity when one of the two names is empty.
+// of accounts. The error is that of CheckAccount.
 func (f *Factory) As(namespace, name string) (*Client, error) {
 	identity, err := identityOf(namespace, name)
 	if err != nil {
@@ -113,10 +118,24 @@ func (f *Factory) As(namespace, name string) (*Client, error) {
 
 // identityOf returns the user that a service account is.
 func identityOf(namespace, name string) (string, error) {
-	if namespace == "" || name == "" {
-		return "", fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
+	if err := CheckAccount(namespace, name); err != nil {
+		return "", err
 	}
 	return "system:serviceaccount:" + namespace + ":" + name, nil
+}
+
+// CheckAccount returns an error unless a service account can have the name, in a namespace of the other. Anything else would
+// make another identity than the two say: the colons of a user name part the namespace from the name. It wraps ErrNoIdentity.
+func CheckAccount(namespace, name string) error {
+	problems := append(content.IsDNS1123Label(namespace), content.IsDNS1123Subdomain(name)...)
+	if len(problems) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("impersonate service account %q of namespace %q: %w", name, namespace, ErrNoIdentity)
+	if namespace == "" || name == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, problems[0])
 }
 
 // Learn takes over what an established CustomResourceDefinition serves, so that its kinds need no discovery.

@@ -17,8 +17,14 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// discoveryRest is how long an unknown kind stays unknown before the API server is asked again.
-const discoveryRest = 5 * time.Second
+const (
+	// discoveryRest is how long an unknown kind stays unknown before the API server is asked again.
+	discoveryRest = 5 * time.Second
+	// mostKinds is how many kinds, each version counted, an API server may serve.
+	mostKinds = 50_000
+	// kindBytes is about what one of them takes.
+	kindBytes = 512
+)
 
 // Mapping says where the API server serves a kind.
 type Mapping struct {
@@ -36,11 +42,14 @@ type kinds struct {
 	discover discover
 	clock    clock.PassiveClock
 
+	room *Room // for what is served
+
 	asking chan struct{} // holds a token while somebody asks the API server
 
 	mu     sync.RWMutex
 	served map[schema.GroupKind]versions
 	asked  time.Time // zero: ask at the next unknown kind
+	taken  int64     // of the room
 }
 
 type versions struct {
@@ -120,9 +129,18 @@ func (k *kinds) refresh(ctx context.Context) error {
 		k.invalidate()
 		return fmt.Errorf("discover what the API server serves: %w", err)
 	}
-	served := mappings(groups, resources)
+	served, n := mappings(groups, resources)
+	if n > mostKinds {
+		k.invalidate()
+		return fmt.Errorf("discover what the API server serves: more than %d kinds", mostKinds)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.room.Take(int64(n)*kindBytes - k.taken); err != nil {
+		k.asked = time.Time{}
+		return fmt.Errorf("discover what the API server serves: %w", err)
+	}
+	k.taken = int64(n) * kindBytes
 	for gk, v := range k.served { // an aggregated API that is down keeps its kinds
 		if _, ok := served[gk]; !ok && anyFailed(gk.Group, failed) {
 			served[gk] = v
@@ -130,6 +148,14 @@ func (k *kinds) refresh(ctx context.Context) error {
 	}
 	k.served = served
 	return nil
+}
+
+// close forgets everything.
+func (k *kinds) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.room.Give(k.taken)
+	k.taken, k.served, k.asked = 0, map[schema.GroupKind]versions{}, time.Time{}
 }
 
 func (k *kinds) invalidate() {
@@ -182,9 +208,9 @@ func (k *kinds) learn(crd *unstructured.Unstructured) {
 }
 
 // mappings turns discovery's answer around. The first version of a kind in the order of its group is the preferred
-// one, unless the group's own preference has the kind too.
-func mappings(groups *metav1.APIGroupList, resources map[schema.GroupVersion]*metav1.APIResourceList) map[schema.GroupKind]versions {
-	served := map[schema.GroupKind]versions{}
+// one, unless the group's own preference has the kind too. It counts the resources, and stops when there are too many.
+func mappings(groups *metav1.APIGroupList, resources map[schema.GroupVersion]*metav1.APIResourceList) (served map[schema.GroupKind]versions, n int) {
+	served = map[schema.GroupKind]versions{}
 	for _, group := range groups.Groups {
 		for _, v := range group.Versions {
 			gv := schema.GroupVersion{Group: group.Name, Version: v.Version}
@@ -192,12 +218,15 @@ func mappings(groups *metav1.APIGroupList, resources map[schema.GroupVersion]*me
 			if list == nil {
 				continue
 			}
+			if n += len(list.APIResources); n > mostKinds {
+				return nil, n
+			}
 			for i := range list.APIResources {
 				add(served, gv, &list.APIResources[i], group.PreferredVersion.Version)
 			}
 		}
 	}
-	return served
+	return served, n
 }
 
 func add(served map[schema.GroupKind]versions, gv schema.GroupVersion, r *metav1.APIResource, preferred string) {

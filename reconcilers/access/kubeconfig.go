@@ -137,7 +137,7 @@ func Endpoint(address string, ca []byte, token TokenSource) (*Target, error) {
 }
 
 // As returns the target such that everything that is sent to it acts as the service account there. The error is
-// ErrNoIdentity when one of the two names is empty.
+// that of CheckAccount.
 func (t *Target) As(namespace, name string) (*Target, error) {
 	identity, err := identityOf(namespace, name)
 	if err != nil {

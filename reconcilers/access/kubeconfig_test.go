@@ -82,7 +82,7 @@ func TestTargetAs(t *testing.T) {
 		t.Errorf("the tenant acts as %+v", i)
 	}
 
-	for _, names := range [][2]string{{"", "team"}, {"ns", ""}} {
+	for _, names := range [][2]string{{"", "team"}, {"ns", ""}, {"ns", "Team"}, {"ns", "a:b"}, {"n:s", "team"}} {
 		if _, err := target.As(names[0], names[1]); !errors.Is(err, ErrNoIdentity) {
 			t.Errorf("As(%q, %q): the error is %v", names[0], names[1], err)
 		}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -17,7 +19,9 @@ const (
 	maxPeace = 2 * time.Minute
 
 	// maxAnswer is how long an answer of a remote cluster may be, in bytes, but for watches, whose events are bounded.
-	maxAnswer = 128 << 20
+	maxAnswer = 64 << 20
+	// maxDiscovery is how long one may be that tells what is served: some thousand kinds take a twentieth of that.
+	maxDiscovery = 16 << 20
 )
 
 // UnreachableError says that a remote cluster does not answer, and is asked again later.
@@ -47,6 +51,7 @@ type probing struct{}
 // long to find out, and occupy who has something else to do.
 type line struct {
 	clock clock.PassiveClock
+	room  *Room
 
 	mu    sync.Mutex
 	err   error // nil: up
@@ -119,8 +124,6 @@ func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 
-		l.answered()
-
 		if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 			_ = resp.Body.Close()
 
@@ -128,19 +131,40 @@ func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 
 		if resp.StatusCode != http.StatusOK || !req.URL.Query().Has("watch") { // a refused watch has an answer like any other
-			resp.Body = &answer{ReadCloser: resp.Body, ctx: ctx, line: l, left: maxAnswer}
+			if req.Method == http.MethodHead || resp.ContentLength == 0 {
+				l.answered()
+			}
+
+			resp.Body = &answer{ReadCloser: resp.Body, ctx: ctx, line: l, left: longest(req.URL.Path)}
 		}
 
 		return resp, nil
 	})
 }
 
+// longest returns how long the answer to a request for the path may be.
+func longest(path string) int64 {
+	if strings.HasSuffix(path, "/api") || strings.HasSuffix(path, "/apis") {
+		return maxDiscovery
+	}
+
+	return maxAnswer
+}
+
 // answer is the body of an answer, which is bounded, and has to come.
 type answer struct {
 	io.ReadCloser
-	ctx  context.Context //nolint:containedctx // of the request that this is the answer to
-	line *line
-	left int64
+	ctx   context.Context //nolint:containedctx // of the request that this is the answer to
+	line  *line
+	left  int64
+	taken atomic.Int64 // of the room
+}
+
+// Close implements io.Closer.
+func (a *answer) Close() error {
+	a.line.room.Give(a.taken.Swap(0))
+
+	return a.ReadCloser.Close()
 }
 
 // Read implements io.Reader.
@@ -148,10 +172,20 @@ func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
 
 	if a.left -= int64(n); a.left < 0 {
-		return 0, fmt.Errorf("the answer of the cluster is longer than %d bytes", int64(maxAnswer))
+		return 0, fmt.Errorf("the answer of the cluster is longer than the %d bytes that it may have", a.left+a.taken.Load()+int64(n))
 	}
 
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(a.ctx.Err(), context.Canceled) {
+	if full := a.line.room.Take(int64(n)); full != nil {
+		return 0, fmt.Errorf("read the answer of the cluster: %w", full)
+	}
+
+	a.taken.Add(int64(n))
+
+	switch {
+	case err == nil, errors.Is(a.ctx.Err(), context.Canceled):
+	case errors.Is(err, io.EOF):
+		a.line.answered() // not before: a server that begins to answer and never ends holds who waits for it
+	default:
 		a.line.broke(err)
 	}
 

@@ -22,9 +22,9 @@ const (
 )
 
 // NewRemote makes the factory of another cluster. It sends no request. Nothing of the target is trusted: a request takes
-// 30 s at most, answers are bounded, redirects and the metadata services of clouds are refused, and a server that does not answer is left in peace for a while,
-// in which requests fail at once with an *UnreachableError. All clients of the factory act as the target says, also those
-// of Own. Close ends its connections.
+// 30 s at most, answers are bounded, redirects and the metadata services of clouds are refused, and a server that does not answer
+// is left in peace for a while, in which requests fail at once with an *UnreachableError. All clients of the factory act as the
+// target says, also those of Own. Close ends its connections.
 func NewRemote(t *Target, o Options) (*Factory, error) {
 	config := rest.CopyConfig(t.config)
 	config.Timeout = remoteTimeout
@@ -46,6 +46,8 @@ func NewRemote(t *Target, o Options) (*Factory, error) {
 	}
 
 	line := newLine(o.Clock)
+	line.room = o.Room
+
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return line.wrap(bearer(t.token, next))
 	})
@@ -113,6 +115,7 @@ func (f *Factory) Close() {
 	if f.close != nil {
 		f.close()
 	}
+	f.kinds.close()
 }
 
 // Down returns why and until when a remote cluster is left in peace, or nil.
@@ -128,7 +131,7 @@ func (f *Factory) Down() *UnreachableError {
 func (f *Factory) Broken() bool { return f.line != nil && f.line.broken() }
 
 // Probe asks a remote cluster whether it is there and knows us, even if it is left in peace. Not being allowed to know its
-// version is an answer, too.
+// version is an answer, too. One that says that it is out of order, or has too much to do, is not there.
 func (f *Factory) Probe(ctx context.Context) error {
 	ctx, cancel := f.limit(context.WithValue(ctx, probing{}, true))
 	defer cancel()
@@ -136,9 +139,20 @@ func (f *Factory) Probe(ctx context.Context) error {
 	err := f.own.request("GET").MaxRetries(0).AbsPath("version").Do(ctx).Error()
 
 	var status apierrors.APIStatus
-	if errors.As(err, &status) && !apierrors.IsUnauthorized(err) && !apierrors.IsInternalError(err) {
+	if errors.As(err, &status) && refuses(int(status.Status().Code)) {
 		return nil
 	}
 
 	return err
+}
+
+// refuses tells the status of an answer of a server that is well, and does not give what it is asked for, from those of one that
+// does not know us, has too much to do, or is out of order, as what stands in front of it says.
+func refuses(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	testclock "k8s.io/utils/clock/testing"
 )
 
@@ -78,6 +81,10 @@ func TestRemoteIdentity(t *testing.T) {
 	}
 }
 
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
 func TestProbe(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -85,6 +92,13 @@ func TestProbe(t *testing.T) {
 		want   string
 	}{
 		"OK":           {"It is there.", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, ""},
+		"Forbidden":    {"Not to be told is an answer.", status(http.StatusForbidden), ""},
+		"Missing":      {"So is that there is nothing to be told.", status(http.StatusNotFound), ""},
+		"Down":         {"What stands in front of it says that it is down.", status(http.StatusServiceUnavailable), "unable to handle the request"},
+		"Gateway":      {"Or cannot reach it.", status(http.StatusBadGateway), "an error on the server"},
+		"Late":         {"Or does not wait for it any more.", status(http.StatusGatewayTimeout), "unable to return a response in the time allotted"},
+		"Broken":       {"It is out of order.", status(http.StatusInternalServerError), "an error on the server"},
+		"Busy":         {"It has too much to do.", status(http.StatusTooManyRequests), "too many requests"},
 		"Unauthorized": {"It does not know us.", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "asked for the client to provide credentials"},
 		"Redirect": {"It sends us to somebody else, who gets nothing.", func(w http.ResponseWriter, req *http.Request) {
 			http.Redirect(w, req, "https://192.0.2.1/", http.StatusFound)
@@ -253,6 +267,145 @@ func TestLineCancelled(t *testing.T) {
 
 	if err := f.Probe(ctx); err == nil || f.Broken() {
 		t.Errorf("the error is %v, broken %t", err, f.Broken())
+	}
+}
+
+// TestHalfAnAnswer shows that a server which begins to answer, and breaks off, is left in peace for longer and longer: each of
+// its answers costs somebody the time of a request.
+func TestHalfAnAnswer(t *testing.T) {
+	clock := testclock.NewFakePassiveClock(time.Unix(1000, 0))
+	f := served(t, Options{Clock: clock}, fixed("t"), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "{")
+	})
+
+	for _, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second} {
+		if err := f.Probe(t.Context()); err == nil {
+			t.Fatal("half an answer is taken for one")
+		}
+
+		down := f.Down()
+		if down == nil || down.Until.Sub(clock.Now()) != want {
+			t.Fatalf("the cluster is left in peace until %v, want %s from now", down, want)
+		}
+
+		clock.SetTime(clock.Now().Add(want))
+	}
+}
+
+// TestRoom shows that all that is taken within a room counts for it, and is given back.
+func TestRoom(t *testing.T) {
+	tenant := NewRoom("the tenant", 100, nil)
+	a, b := NewRoom("a", 80, tenant), NewRoom("b", 80, tenant)
+
+	for _, step := range []struct {
+		reason string
+		room   *Room
+		n      int64
+		want   string
+	}{
+		{"There is room.", a, 60, ""},
+		{"It is bounded.", a, 21, "there is no room: a would take more than 80 bytes"},
+		{"So is that of all.", b, 41, "there is no room: the tenant would take more than 100 bytes"},
+		{"What was refused was not taken.", b, 40, ""},
+		{"What is given back can be taken.", a, -60, ""},
+		{"Even by others.", b, 40, ""},
+		{"Nothing has no bounds.", nil, 1 << 40, ""},
+	} {
+		err := step.room.Take(step.n)
+		if got := fmt.Sprint(err); step.want == "" && err != nil || step.want != "" && (got != step.want || !errors.Is(err, ErrNoRoom)) {
+			t.Errorf("%s: %v", step.reason, err)
+		}
+	}
+
+	if tenant.Used() != 80 || a.Used() != 0 {
+		t.Errorf("used are %d of all and %d of a", tenant.Used(), a.Used())
+	}
+}
+
+// TestAnswersTakeRoom shows that answers of all kinds are bounded together, with what is kept of them, and that nothing is left
+// of them when they are read.
+func TestAnswersTakeRoom(t *testing.T) {
+	room := NewRoom("the cluster", 1<<20, nil)
+	kind := `{"resource":"things","responseKind":{"group":"g","version":"v1","kind":"Thing"},"scope":"Cluster","verbs":["list"]}`
+
+	kinds := make([]string, 1000) // take half of the room when they are kept
+	for i := range kinds {
+		kinds[i] = strings.Replace(kind, "Thing", fmt.Sprint("Thing", i), 1)
+	}
+
+	const of = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[%s]}]}]}`
+
+	var large atomic.Bool
+
+	f := served(t, Options{Room: room}, fixed("t"), func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+
+		switch {
+		case req.URL.Query().Has("watch"):
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(`{"type":"`), io.LimitReader(endless{}, 1<<20)))
+		case strings.HasSuffix(req.URL.Path, "/things"):
+			_, _ = io.CopyN(w, endless{}, 1<<20)
+		case req.URL.Path == "/api":
+			_, _ = io.WriteString(w, `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}`)
+		case !large.Load():
+			_, _ = fmt.Fprintf(w, of, strings.Join(kinds, ","))
+		default:
+			_, _ = fmt.Fprintf(w, of, strings.Join(kinds, ",")+strings.Repeat(","+kind, 2000))
+		}
+	})
+
+	thing := schema.GroupKind{Group: "g", Kind: "Thing0"}
+	kept := int64(1000) * kindBytes
+
+	if _, err := f.Own().Mapping(t.Context(), thing, ""); err != nil || room.Used() != kept {
+		t.Fatalf("discovery takes %d of the room (%v), want %d", room.Used(), err, kept)
+	}
+
+	if _, err := f.Own().List(t.Context(), thing, Query{}); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("a list for which there is no room is %v", err)
+	}
+
+	w, err := f.Own().Watch(t.Context(), thing, Query{Full: true}, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := w.Next(); !errors.Is(err, ErrNoRoom) || room.Used() == kept {
+		t.Errorf("an event for which there is no room is %v, with %d taken", err, room.Used())
+	}
+
+	w.Close()
+
+	large.Store(true)
+
+	if _, err := f.Own().Deletable(t.Context()); !errors.Is(err, ErrNoRoom) || room.Used() != kept {
+		t.Errorf("more kinds than there is room for are %v, with %d taken, want %d", err, room.Used(), kept)
+	}
+
+	if f.Close(); room.Used() != 0 {
+		t.Errorf("%d bytes are taken by a cluster that is gone", room.Used())
+	}
+}
+
+// TestDiscoveryIsBounded shows that what a cluster serves is bounded even where there is room.
+func TestDiscoveryIsBounded(t *testing.T) {
+	resources := map[schema.GroupVersion]*metav1.APIResourceList{{Version: "v1"}: {APIResources: make([]metav1.APIResource, mostKinds+1)}}
+	groups := &metav1.APIGroupList{Groups: []metav1.APIGroup{{Versions: []metav1.GroupVersionForDiscovery{{Version: "v1"}}}}}
+
+	k := newKinds(func(context.Context) (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error) {
+		return groups, resources, nil, nil
+	}, testclock.NewFakePassiveClock(time.Unix(1000, 0)))
+
+	if _, err := k.find(t.Context(), schema.GroupKind{Kind: "Pod"}, ""); err == nil || !strings.Contains(err.Error(), "more than 50000 kinds") {
+		t.Errorf("too many kinds are %v", err)
+	}
+
+	for path, want := range map[string]int64{"/apis": maxDiscovery, "/k8s/clusters/c/api": maxDiscovery, "/api/v1/pods": maxAnswer} {
+		if got := longest(path); got != want {
+			t.Errorf("the answer to %s may have %d bytes, want %d", path, got, want)
+		}
 	}
 }
 

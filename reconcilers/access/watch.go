@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
@@ -25,7 +26,7 @@ const (
 	pageSize  = 500
 	frameSize = 16 << 10
 	frameKeep = 256 << 10
-	maxEvent  = 32 << 20 // bytes; etcd stores a twentieth of that
+	maxEvent  = 8 << 20 // bytes; etcd stores a fifth of that
 )
 
 // errLongEvent is what an event of a watch is that is longer than maxEvent.
@@ -169,7 +170,9 @@ type Event struct {
 // Watch is an open watch. It is read by one goroutine; Close may be called by another.
 type Watch struct {
 	body   io.ReadCloser
-	left   int64     // bytes that the event being read may still take
+	left   int64 // bytes that the event being read may still take
+	room   *Room // for the largest event so far: buffers keep its size
+	taken  atomic.Int64
 	frames io.Reader // of body, made when the first event tells the format
 	buf    []byte
 	proto  bool
@@ -192,11 +195,14 @@ func (c *Client) Watch(ctx context.Context, gk schema.GroupKind, q Query, resour
 		c.unserved(gk, err)
 		return nil, err
 	}
-	return &Watch{body: body, buf: make([]byte, frameSize), full: q.Full}, nil
+	return &Watch{body: body, buf: make([]byte, frameSize), full: q.Full, room: c.factory.room}, nil
 }
 
 // Close ends the watch. Next then returns an error.
-func (w *Watch) Close() { _ = w.body.Close() }
+func (w *Watch) Close() {
+	_ = w.body.Close()
+	w.room.Give(w.taken.Swap(0))
+}
 
 // Next waits for an event. The error is io.EOF when the API server has ended the watch in good order, which it does
 // from time to time, and an API error when it reported one.
@@ -282,7 +288,7 @@ func (w *Watch) sniff() error {
 	body := struct {
 		io.Reader
 		io.Closer
-	}{&measured{r, &w.left}, w.body}
+	}{&measured{r, w}, w.body}
 	if w.proto = first[0] == 0; w.proto {
 		w.frames = protobuf.LengthDelimitedFramer.NewFrameReader(body)
 	} else {
@@ -294,16 +300,23 @@ func (w *Watch) sniff() error {
 // measured reads as long as there is something left.
 type measured struct {
 	io.Reader
-	left *int64
+	watch *Watch
 }
 
 // Read implements io.Reader.
 func (m *measured) Read(p []byte) (int, error) {
-	if *m.left < 0 {
+	w := m.watch
+	if w.left < 0 {
 		return 0, errLongEvent
 	}
 	n, err := m.Reader.Read(p)
-	*m.left -= int64(n)
+	w.left -= int64(n)
+	if more := maxEvent - w.left - w.taken.Load(); more > 0 {
+		if full := w.room.Take(more); full != nil {
+			return 0, fmt.Errorf("read a watch event: %w", full)
+		}
+		w.taken.Add(more)
+	}
 	return n, err
 }
 
