@@ -241,6 +241,10 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	}
 
 	info, err := t.root.Stat(rel)
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		return "", "", &fs.PathError{Op: "stat", Path: cause.Path, Err: cause.Err} // by the name that people know
+	}
+
 	if err != nil {
 		return "", "", err
 	}
