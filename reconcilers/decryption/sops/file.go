@@ -3,6 +3,7 @@ package sops
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -97,7 +98,9 @@ func hasLine(data []byte, start string) bool {
 
 // Decrypt returns the content of an encrypted file of one format in another, which may be the same. A file without metadata is
 // ErrNotEncrypted. No error holds any of the content.
-func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) ([]byte, error) {
+func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) (content []byte, err error) {
+	defer guard(&err)
+
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("the file has %d bytes, more than the limit of %d", len(data), MaxSize)
 	}
@@ -119,6 +122,16 @@ func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) ([]by
 	}
 
 	return emit(docs, to)
+}
+
+// ErrInternal says that a library could not cope with a file, for errors.Is.
+var ErrInternal = errors.New("the file cannot be read")
+
+// guard turns a panic of a library that reads foreign bytes into an error.
+func guard(err *error) {
+	if recover() != nil {
+		*err = ErrInternal
+	}
 }
 
 // newWalker gets the data key of a file with the metadata.

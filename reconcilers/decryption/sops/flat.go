@@ -40,34 +40,27 @@ type flatStep struct {
 
 func (n *flatNode) put(path []flatStep, value any) {
 	for _, step := range path {
-		var next *flatNode
-
 		if step.key != "" {
-			if next = n.fields[step.key]; next == nil {
-				next = &flatNode{}
-
-				if n.fields == nil {
-					n.fields = map[string]*flatNode{}
-				}
-
-				n.fields[step.key] = next
-			}
+			n.fields, n = child(n.fields, step.key)
 		} else {
-			if next = n.items[step.index]; next == nil {
-				next = &flatNode{}
-
-				if n.items == nil {
-					n.items = map[int]*flatNode{}
-				}
-
-				n.items[step.index] = next
-			}
+			n.items, n = child(n.items, step.index)
 		}
-
-		n = next
 	}
 
 	n.leaf = value
+}
+
+// child returns what is below a key or index, which is added if it is not there.
+func child[K comparable](all map[K]*flatNode, key K) (map[K]*flatNode, *flatNode) {
+	if all == nil {
+		all = map[K]*flatNode{}
+	}
+
+	if all[key] == nil {
+		all[key] = &flatNode{}
+	}
+
+	return all, all[key]
 }
 
 // value returns the node as values. What is nested deeper than metadata ever are is left out.

@@ -123,7 +123,7 @@ func checkRecipients(groups [][]Recipient) error {
 	return nil
 }
 
-func (r *Recipient) local() bool { return r.Kind == Age || r.Kind == PGP }
+func (r Recipient) local() bool { return r.Kind == Age || r.Kind == PGP }
 
 // kinds are those of recipients, those first that can be tried without asking anybody.
 func kinds() []Kind {
@@ -138,33 +138,45 @@ func recipients(m map[string]any) ([]Recipient, error) {
 	var all []Recipient
 
 	for _, kind := range kinds() {
-		value := m[string(kind)]
-		if value == nil || value == "" { // an empty list, written flat
-			continue
+		some, err := recipientsOf(kind, m[string(kind)])
+		if err != nil {
+			return nil, err
 		}
 
-		listed, ok := value.([]any)
+		all = append(all, some...)
+	}
+
+	return all, nil
+}
+
+func recipientsOf(kind Kind, value any) ([]Recipient, error) {
+	if value == nil || value == "" { // an empty list, written flat
+		return nil, nil
+	}
+
+	listed, ok := value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a list", kind)
+	}
+
+	if len(listed) > maxRecipients {
+		return nil, fmt.Errorf("more than %d recipients", maxRecipients)
+	}
+
+	all := make([]Recipient, 0, len(listed))
+
+	for i, item := range listed {
+		fields, ok := item.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("%s is not a list", kind)
+			return nil, fmt.Errorf("%s %d is malformed", kind, i)
 		}
 
-		if len(listed) > maxRecipients {
-			return nil, fmt.Errorf("more than %d recipients", maxRecipients)
+		r := recipient(kind, fields)
+		if r.tooLong() {
+			return nil, fmt.Errorf("a field of %s %d has more than %d bytes", kind, i, maxField)
 		}
 
-		for i, item := range listed {
-			fields, ok := item.(map[string]any)
-			if !ok {
-				return nil, fmt.Errorf("%s %d is malformed", kind, i)
-			}
-
-			r := recipient(kind, fields)
-			if r.tooLong() {
-				return nil, fmt.Errorf("a field of %s %d has more than %d bytes", kind, i, maxField)
-			}
-
-			all = append(all, r)
-		}
+		all = append(all, r)
 	}
 
 	return all, nil
@@ -182,7 +194,7 @@ func recipient(kind Kind, m map[string]any) Recipient {
 	}
 }
 
-func (r *Recipient) tooLong() bool {
+func (r Recipient) tooLong() bool {
 	long := func(s string) bool { return len(s) > maxField }
 	size := 0
 

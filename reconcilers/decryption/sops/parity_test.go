@@ -92,7 +92,7 @@ func plain() map[sops.Format][]string {
 			"MULTI=one\\ntwo\nlast=1",
 		},
 		sops.INI: {
-			"[server]\nhost = example.com\nport = 80\n\n; about the other\n[other]\n; about key\nkey = value\nempty =\n",
+			"[server]\nhost = example.com\nport = 80\n\n; about the other\n[other]\n; about it\nkey = value\nempty =\n",
 			"top = level\n[a.b]\nk = `x # y`\n",
 		},
 		sops.Binary: {

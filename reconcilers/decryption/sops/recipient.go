@@ -48,7 +48,7 @@ type Recipient struct {
 }
 
 // String names the recipient in messages: its kind and its key, nothing of the data key.
-func (r Recipient) String() string { return string(r.Kind) + " " + r.Key() }
+func (r Recipient) String() string { return strings.TrimSpace(string(r.Kind) + " " + r.Key()) }
 
 // Key names the key as its service or owner knows it. It is quoted if it holds anything unusual.
 func (r Recipient) Key() string {
@@ -71,14 +71,15 @@ func (r Recipient) Key() string {
 }
 
 func joined(base string, parts ...string) string {
-	text := strings.TrimRight(base, "/")
+	all := []string{strings.TrimRight(base, "/")}
+
 	for _, p := range parts {
 		if p = strings.Trim(p, "/"); p != "" {
-			text += "/" + p
+			all = append(all, p)
 		}
 	}
 
-	return text
+	return strings.Join(all, "/")
 }
 
 // plain bounds and quotes what a file says before it gets into messages.

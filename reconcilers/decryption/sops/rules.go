@@ -37,32 +37,29 @@ func (r *rules) selectsComment(text string) bool { return r.comment != nil && r.
 func rulesOf(m map[string]any) (*rules, error) {
 	var found []*rules
 
-	for _, encrypts := range []bool{false, true} {
-		prefix := "unencrypted"
-		if encrypts {
-			prefix = "encrypted"
-		}
+	for _, prefix := range []string{"unencrypted", "encrypted"} {
+		encrypts := prefix == "encrypted"
 
 		if suffix := text(m, prefix+"_suffix"); suffix != "" {
 			found = append(found, &rules{key: hasSuffix(suffix), encrypts: encrypts})
 		}
 
-		for _, what := range []string{"_regex", "_comment_regex"} {
-			pattern := text(m, prefix+what)
-			if pattern == "" {
-				continue
-			}
+		key, err := matcher(m, prefix+"_regex")
+		if err != nil {
+			return nil, err
+		}
 
-			re, err := regexp.Compile(pattern)
-			if err != nil {
-				return nil, fmt.Errorf("%s%s: %w", prefix, what, err)
-			}
+		comment, err := matcher(m, prefix+"_comment_regex")
+		if err != nil {
+			return nil, err
+		}
 
-			if what == "_regex" {
-				found = append(found, &rules{key: re.MatchString, encrypts: encrypts})
-			} else {
-				found = append(found, &rules{comment: re.MatchString, encrypts: encrypts})
-			}
+		if key != nil {
+			found = append(found, &rules{key: key, encrypts: encrypts})
+		}
+
+		if comment != nil {
+			found = append(found, &rules{comment: comment, encrypts: encrypts})
 		}
 	}
 
@@ -74,6 +71,21 @@ func rulesOf(m map[string]any) (*rules, error) {
 	default:
 		return nil, errors.New("more than one rule says which values are encrypted")
 	}
+}
+
+// matcher returns the regular expression in a field, or nil if it has none.
+func matcher(m map[string]any, field string) (func(string) bool, error) {
+	pattern := text(m, field)
+	if pattern == "" {
+		return nil, nil
+	}
+
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+
+	return re.MatchString, nil
 }
 
 func hasSuffix(suffix string) func(string) bool {

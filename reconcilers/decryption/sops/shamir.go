@@ -1,6 +1,9 @@
 package sops
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // combine puts a data key together from parts that Shamir's scheme has split it into, over GF(2^8) with the polynomial of AES,
 // byte by byte. The last byte of each part is the point at which it was evaluated. Parts that do not belong together, or
@@ -20,10 +23,8 @@ func combine(parts [][]byte) ([]byte, error) {
 			return nil, errors.New("a part of the data key is malformed")
 		}
 
-		for _, other := range points[:i] {
-			if other == points[i] {
-				return nil, errors.New("two parts of the data key are the same one")
-			}
+		if slices.Contains(points[:i], points[i]) {
+			return nil, errors.New("two parts of the data key are the same one")
 		}
 	}
 

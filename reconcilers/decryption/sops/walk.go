@@ -2,6 +2,7 @@ package sops
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,7 +58,7 @@ func (p place) item(i int) place {
 }
 
 func extend(path []string, step string) []string {
-	return append(path[:len(path):len(path)], step)
+	return append(slices.Clip(path), step)
 }
 
 // mapping decrypts all that is in a mapping, in place.

@@ -3,6 +3,7 @@ package sops
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -119,10 +120,13 @@ func listNode(l list) (*yaml.Node, error) {
 type heldComments struct{ head, inline []string }
 
 func (h *heldComments) add(c *comment) {
+	// The library panics at what is not UTF-8, and writes lines as they are.
+	text := strings.ReplaceAll(strings.ToValidUTF8(c.text, "\uFFFD"), "\n", "\n#")
+
 	if c.inline {
-		h.inline = append(h.inline, c.text)
+		h.inline = append(h.inline, text)
 	} else {
-		h.head = append(h.head, c.text)
+		h.head = append(h.head, text)
 	}
 }
 
@@ -140,7 +144,7 @@ func (h *heldComments) place(parent, below, behind *yaml.Node) {
 
 // close puts what is left at the end.
 func (h *heldComments) close(parent, last *yaml.Node) {
-	all := append(h.head, h.inline...)
+	all := slices.Concat(h.head, h.inline)
 	if last == nil {
 		parent.HeadComment = joinComments(all, parent.HeadComment)
 	} else {
