@@ -34,7 +34,7 @@ func (s *Store) Tarball(fill func(*Tar) error) Content {
 		zip.Reset(w)
 		defer s.zips.Put(zip)
 
-		t := &Tar{w: tar.NewWriter(zip), buffer: make([]byte, 32<<10)}
+		t := &Tar{w: tar.NewWriter(zip)}
 		if err := fill(t); err != nil {
 			return err
 		}
@@ -71,8 +71,10 @@ func (s *Store) zip() (*gzip.Writer, error) {
 // Tar is an archive in the making.
 type Tar struct {
 	w      *tar.Writer
-	buffer []byte
+	buffer []byte // grows to what the largest file needs, and to maxBuffer at most
 }
+
+const maxBuffer = 32 << 10
 
 // Modes of what is in an archive.
 const (
@@ -100,6 +102,10 @@ func (t *Tar) File(path string, executable bool, size int64, content io.Reader) 
 
 	if err := t.w.WriteHeader(h); err != nil {
 		return fmt.Errorf("archive file %q: %w", path, err)
+	}
+
+	if need := max(min(size, maxBuffer), 1); int64(len(t.buffer)) < need {
+		t.buffer = make([]byte, need)
 	}
 
 	n, err := io.CopyBuffer(struct{ io.Writer }{t.w}, content, t.buffer)

@@ -21,7 +21,7 @@ func inflate(r io.Reader, l Limits) (out io.Reader, done func(), err error) {
 	most := plus(l.Bytes, times(l.Entries, entryOverhead))
 
 	raw := &countingReader{r: r, max: plus(most, freeBytes)}
-	in := bufio.NewReaderSize(raw, 64<<10)
+	in := bufio.NewReaderSize(raw, 16<<10) // most archives are smaller than that
 	bounded := &boundedReader{r: in, max: most, ratio: l.Ratio, compressed: &raw.n}
 
 	magic, err := in.Peek(4)

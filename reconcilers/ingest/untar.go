@@ -33,7 +33,7 @@ func Untar(ctx context.Context, r io.Reader, dir string, l Limits) (Unpacked, er
 	}
 	defer root.Close() //nolint:errcheck // it was only read
 
-	u := &untar{root: root, dirs: map[string]bool{".": true}, buffer: make([]byte, 64<<10)}
+	u := &untar{root: root, dirs: map[string]bool{".": true}}
 	u.meter = &meter{limits: l.orDefaults()}
 
 	err = walkTar(ctx, r, u.meter, u.one)
@@ -47,8 +47,10 @@ type untar struct {
 	root    *os.Root
 	dirs    map[string]bool // directories that are there for sure
 	written int
-	buffer  []byte
+	buffer  []byte // grows to what the largest file needs, and to maxBuffer at most
 }
+
+const maxBuffer = 64 << 10
 
 func (u *untar) one(e tarEntry) error {
 	switch e.kind {
@@ -124,6 +126,10 @@ func (u *untar) regular(e tarEntry) (err error) {
 			err = fmt.Errorf("close file: %w", e)
 		}
 	}()
+
+	if need := max(min(e.size, maxBuffer), 1); int64(len(u.buffer)) < need {
+		u.buffer = make([]byte, need)
+	}
 
 	if _, err := io.CopyBuffer(onlyWriter{f}, e.content, u.buffer); err != nil {
 		return fmt.Errorf("unpack %q: %w", e.name, err)
