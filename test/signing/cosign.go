@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/weir-dev/weir/test/tool"
 )
 
 // Cosign is the program cosign with a folder of its own.
@@ -155,7 +157,7 @@ func (c *Cosign) run(ctx context.Context, env []string, args ...string) error {
 	}, env...)
 
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cosign %s: %w\n%s", args[0], err, tail(out))
+		return fmt.Errorf("cosign %s: %w\n%s", args[0], err, tool.Tail(out))
 	}
 
 	return nil
