@@ -1,7 +1,7 @@
 package health
 
 import (
-	"context"
+	"errors"
 
 	"github.com/weir-dev/weir/reconcilers/access"
 )
@@ -11,7 +11,6 @@ type notes struct {
 	observers []Observer
 	seen      []sighting
 	fire      []func()
-	unjudged  []*interest // whose rule was not in force when the object was seen
 }
 
 type sighting struct {
@@ -39,34 +38,38 @@ func (h *Hub) change(fn func(n *notes)) {
 	fn(&n)
 	h.mu.Unlock()
 	n.send()
-	if len(n.unjudged) > 0 {
-		h.spawn(func(ctx context.Context) {
-			_ = h.fetch(ctx, h.client, n.unjudged) // what fails stays unknown until its next event
-		})
-	}
 }
 
-// show notes that an object is there.
-func (h *Hub) show(f *feed, s seen) {
+// show notes that an object is there. The error says that there is no room for it.
+func (h *Hub) show(f *feed, s seen) (err error) {
 	h.change(func(n *notes) {
+		if f.closed {
+			return
+		}
 		rev := Revision(s.live.ResourceVersion)
 		o := f.object(s.key)
-		o.polled = true
 		if o.live != nil && rev < Revision(o.live.ResourceVersion) {
+			o.polled = true
 			return // read before, told after
+		}
+		size := weigh(&s.live)
+		if err = h.room.Take(size - o.size); err != nil {
+			f.drop(o)
+			return
 		}
 		f.unindex(o)
 		live := s.live
-		o.live, o.verdicts = &live, s.verdicts
+		o.live, o.verdicts, o.size, o.polled = &live, s.verdicts, size, true
 		f.index(o)
 		f.seen = max(f.seen, rev)
 		n.changed(o)
 		for _, i := range o.watchers {
-			if i.unjudged() {
-				n.unjudged = append(n.unjudged, i)
+			if i.rule != nil && s.verdicts == nil || i.unjudged() {
+				h.submit(i, hearing{gvk: s.gvk, version: live.ResourceVersion, raw: s.evidence})
 			}
 		}
 	})
+	return err
 }
 
 // hide notes that an object is not there any more, as of the revision.
@@ -136,12 +139,16 @@ func (h *Hub) vanish(f *feed) {
 func (h *Hub) refuse(f *feed, err error) {
 	h.change(func(n *notes) {
 		f.err = err
-		if f.state == blind {
+		full := errors.Is(err, access.ErrNoRoom)
+		if f.state == blind && !full {
 			return
 		}
 		f.become(blind)
 		for _, o := range f.objects {
 			o.polled = false
+			if full {
+				f.spare(o)
+			}
 			n.settle(o)
 		}
 	})
@@ -191,7 +198,25 @@ func (f *feed) drop(o *object) {
 
 func (f *feed) lose(o *object) {
 	f.unindex(o)
-	o.live, o.verdicts = nil, nil
+	f.hub.room.Give(o.size)
+	o.live, o.verdicts, o.size = nil, nil, 0
+}
+
+// spare forgets an object that nobody has applied, to make room for those that somebody has.
+func (f *feed) spare(o *object) {
+	if len(o.watchers) == 0 {
+		f.lose(o)
+		f.drop(o)
+	}
+}
+
+// close forgets all objects, and those that are still to come. The hub's lock is held.
+func (f *feed) close() {
+	f.closed = true
+	for _, o := range f.objects {
+		f.hub.room.Give(o.size)
+		o.size = 0
+	}
 }
 
 // index files an existing object under the value of its label, which is the name of its owner.

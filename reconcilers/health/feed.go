@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -54,6 +55,7 @@ type feed struct {
 	refs    int                             // interests
 	ruled   int                             // interests with a rule
 	idle    int                             // counts the times that it became idle
+	closed  bool
 }
 
 // object is an object that is tracked, or exists with the label.
@@ -64,6 +66,7 @@ type object struct {
 	watchers []*interest
 	verdicts map[string]verdict // by key of the rule
 	polled   bool               // seen since its feed is blind
+	size     int64              // of live, in the hub's room
 }
 
 // kick ends a pause between attempts.
@@ -154,8 +157,7 @@ func (f *feed) list(ctx context.Context) (string, error) {
 			return err
 		}
 		found[s.key] = struct{}{}
-		f.hub.show(f, s)
-		return nil
+		return f.hub.show(f, s)
 	})
 	if err != nil {
 		return "", err
@@ -189,37 +191,36 @@ func (f *feed) watch(ctx context.Context, version *string) error {
 		*version = s.live.ResourceVersion
 		if e.Type == watch.Deleted {
 			f.hub.hide(f, s.key, Revision(*version))
-		} else {
-			f.hub.show(f, s)
+		} else if err := f.hub.show(f, s); err != nil {
+			return err
 		}
 	}
 }
 
+// look reads what an item shows. What rules in force say of it is found out later.
 func (f *feed) look(item access.Item, gvk schema.GroupVersionKind) (seen, error) {
 	s, err := see(item)
 	if err != nil {
 		return seen{}, err
 	}
-	bare := bare(f.gk)
-	if bare {
+	if bare(f.gk) {
 		s.live.Status, s.live.Message = existing(s.live.Deleting)
 	} else {
 		s.assess(gvk)
 	}
-	out := seen{sight: s}
-	if bare && s.raw == nil { // if there are rules, the object will be read for them
-		return out, nil
+	out := seen{sight: s, gvk: gvk}
+	if s.raw != nil && len(f.hub.rules(f, s.key)) > 0 {
+		out.evidence = bytes.Clone(s.raw)
 	}
-	if rules := f.hub.rules(f, s.key); len(rules) > 0 {
-		out.verdicts, err = s.judge(gvk, rules)
-	}
-	return out, err
+	return out, nil
 }
 
-// seen is a sight with what the rules in force say of it.
+// seen is a sight with what the rules in force say of it, or a copy of the object for them.
 type seen struct {
 	sight
+	gvk      schema.GroupVersionKind
 	verdicts map[string]verdict
+	evidence []byte
 }
 
 func (s *sight) judge(gvk schema.GroupVersionKind, rules []Rule) (map[string]verdict, error) {
@@ -249,9 +250,10 @@ func (f *feed) fail(err error) state {
 	return opening
 }
 
-// isRefusal tells refusals from failures.
+// isRefusal tells refusals from failures. More objects than there is room for are one of our own.
 func isRefusal(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err)
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err) ||
+		errors.Is(err, access.ErrNoRoom)
 }
 
 // isLost tells that a watch cannot be taken up again: its state is too old, its kind has moved to another version or is

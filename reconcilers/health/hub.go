@@ -31,6 +31,8 @@ type Options struct {
 	Wake func(owner access.ID, cause Cause)
 	// Clock is for delays. Nil stands for the machine's.
 	Clock clock.WithDelayedExecution
+	// Room is for what is kept of the objects. Nil has no bounds.
+	Room *access.Room
 }
 
 // Observer is told of every event about a tracked object. Live is nil when the object has gone, or lost the label.
@@ -41,6 +43,7 @@ type Hub struct {
 	client *access.Client
 	wake   func(access.ID, Cause)
 	clock  clock.WithDelayedExecution
+	room   *access.Room
 
 	ctx  context.Context // of all watches
 	stop context.CancelFunc
@@ -50,6 +53,7 @@ type Hub struct {
 	observers []Observer
 	feeds     map[source]*feed
 	owners    map[access.ID]*owner
+	docket    docket
 	closed    bool
 }
 
@@ -61,7 +65,7 @@ func New(client *access.Client, o Options) *Hub {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Hub{
-		client: client, wake: o.Wake, clock: o.Clock, ctx: ctx, stop: stop,
+		client: client, wake: o.Wake, clock: o.Clock, room: o.Room, ctx: ctx, stop: stop,
 		feeds: map[source]*feed{}, owners: map[access.ID]*owner{},
 	}
 }
@@ -73,6 +77,11 @@ func (h *Hub) Close() {
 	h.mu.Unlock()
 	h.stop()
 	h.runs.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.feeds {
+		f.close()
+	}
 }
 
 // Observe registers a function that is told of every event about a tracked object, never under the hub's lock and in

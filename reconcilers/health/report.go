@@ -143,7 +143,7 @@ func (h *Hub) blind(id access.ID) []*interest {
 	return out
 }
 
-// fetch reads objects one by one. It goes on after an error, and returns all of them.
+// fetch reads objects one by one, and judges them. It goes on after an error, and returns all of them.
 func (h *Hub) fetch(ctx context.Context, client *access.Client, interests []*interest) error {
 	var errs []error
 	for _, i := range interests {
@@ -167,12 +167,17 @@ func (h *Hub) read(ctx context.Context, client *access.Client, f *feed, id acces
 	if err != nil {
 		return err
 	}
-	s, err := f.look(item, schema.GroupVersionKind{Group: m.Group, Version: m.Version, Kind: m.Kind})
+	gvk := schema.GroupVersionKind{Group: m.Group, Version: m.Version, Kind: m.Kind}
+	s, err := f.look(item, gvk)
 	if err != nil {
 		return err
 	}
-	h.show(f, s)
-	return nil
+	if rules := h.rules(f, s.key); len(rules) > 0 && s.raw != nil { // who reads it wants to know
+		if s.verdicts, err = s.judge(gvk, rules); err != nil {
+			return err
+		}
+	}
+	return h.show(f, s)
 }
 
 func sortRefs(refs []access.Ref) {

@@ -98,13 +98,19 @@ func set(m map[string]any, field string, raw []byte) error {
 
 // whole decodes all of a whole object but its managed fields, for rules.
 func (s *sight) whole(gvk schema.GroupVersionKind) (map[string]any, error) {
-	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal(s.raw, &u.Object); err != nil {
+	var obj map[string]any
+	if err := json.Unmarshal(s.raw, &obj); err != nil {
 		return nil, fmt.Errorf("decode an object: %w", err)
 	}
+	return strip(obj, gvk).Object, nil
+}
+
+// strip makes an object as rules see it.
+func strip(obj map[string]any, gvk schema.GroupVersionKind) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: obj}
 	u.SetManagedFields(nil)
 	u.SetGroupVersionKind(gvk)
-	return u.Object, nil
+	return u
 }
 
 // compute is kstatus, but for a Job, which counts as current when it is complete, not when it has started.

@@ -50,6 +50,9 @@ type interest struct {
 	feed    *feed
 	rule    *Rule
 	tracked bool // applied by the owner, not only named
+
+	hearing *hearing // what waits to be judged, or nil
+	trial   trial    // what is being judged
 }
 
 // Track declares all objects that the owner has applied, which carry the label key. It replaces what was declared
@@ -105,7 +108,9 @@ func (h *Hub) edit(id access.ID, fn func(*owner)) {
 			h.owners[id] = w
 		}
 		fn(w)
-		n.unjudged = w.unjudged()
+		for _, i := range w.unjudged() {
+			h.submit(i, hearing{version: i.object.live.ResourceVersion})
+		}
 		n.fire = append(n.fire, w.review()...)
 	})
 }
@@ -182,16 +187,8 @@ func (h *Hub) shut(f *feed, idle int) {
 	defer h.mu.Unlock()
 	if f.refs == 0 && f.idle == idle && h.feeds[f.source] == f {
 		f.cancel()
+		f.close()
 		delete(h.feeds, f.source)
-	}
-}
-
-// spawn runs something until the hub closes.
-func (h *Hub) spawn(fn func(context.Context)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
-		h.runs.Go(func() { fn(h.ctx) })
 	}
 }
 
@@ -229,12 +226,4 @@ func (w *owner) unjudged() []*interest {
 		}
 	}
 	return out
-}
-
-func (i *interest) unjudged() bool {
-	if i.rule == nil || i.object.live == nil {
-		return false
-	}
-	_, ok := i.object.verdicts[i.rule.Key]
-	return !ok
 }
