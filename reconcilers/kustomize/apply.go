@@ -77,7 +77,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		}
 
 		s.previous = append(s.previous, lost...)
-		s.memo.adopted = true
+		s.memo.adopted, s.memo.unwritten = true, false
 	}
 
 	obj.Status.Inventory = inventory(current, nil)

@@ -3,6 +3,7 @@ package kustomize
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -161,9 +162,10 @@ func ownerOf(obj *kustomizev1.Kustomization) apply.Owner {
 
 // scope is what the steps of one run hand to each other.
 type scope struct {
-	started  time.Time    // set by open
-	previous []access.Ref // the inventory before the run; set by open
-	memo     *memo        // what is known from earlier runs; set by open
+	obj      *kustomizev1.Kustomization // set by open, for close
+	started  time.Time                  // set by open
+	previous []access.Ref               // the inventory before the run; set by open
+	memo     *memo                      // what is known from earlier runs; set by open
 
 	rules map[schema.GroupKind]health.Rule // how healthy custom objects are; set by compile
 
@@ -238,6 +240,7 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		},
 		Ready: engine.FromVerdict(success),
 		Open:  r.open,
+		Close: closeRun,
 		Steps: engine.Steps[*kustomizev1.Kustomization, scope]{
 			{Name: "check", Reason: meta.FeatureGateDisabledReason, Run: check},
 			{Name: "compile", Reason: meta.InvalidCELExpressionReason, Run: r.compile},
@@ -269,11 +272,23 @@ func success(obj *kustomizev1.Kustomization, _ *scope) (reason, message string) 
 }
 
 func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	s.obj = obj
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
 	s.memo = r.memory.of(obj)
 
+	if s.memo.ran && !slices.Equal(entries(obj.Status.Inventory), s.memo.left) {
+		s.memo.adopted, s.memo.unwritten = false, true
+	}
+
 	return nil
+}
+
+// closeRun notes what the status is going to have, unless it cannot be written.
+func closeRun(s *scope) {
+	if s.memo != nil {
+		s.memo.ran, s.memo.left = true, entries(s.obj.Status.Inventory)
+	}
 }
 
 // atTheLatest returns when to run again: after the given time, or before, if something is held back no longer.

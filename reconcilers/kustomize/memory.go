@@ -32,8 +32,13 @@ type memo struct {
 	goal         []access.ID
 	// inventory that goes with the inputs. A status that has another one was not written.
 	inventory []meta.ResourceRef
-	// adopted says that objects which the inventory lacks were looked for, since the process started and since an apply failed.
+	// adopted says that objects which the inventory lacks were looked for, since the process started, since an apply failed and
+	// since a status was not written.
 	adopted bool
+	// ran says that there was a run, left is the inventory at its end, and unwritten says that the status turned out to have
+	// another one: what was applied is in no inventory until it is looked for.
+	ran, unwritten bool
+	left           []meta.ResourceRef
 	// site is the cluster that all this is about.
 	site *access.Factory
 	// checked is when everything was last checked against the API server.

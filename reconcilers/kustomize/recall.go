@@ -18,7 +18,7 @@ import (
 // to write that down. Which kinds that was nobody knows any more, so all are looked through; only if the status leaves it open,
 // for that takes a request for each kind.
 func (r *reconciler) recall(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
-	if s.memo.adopted || (obj.Spec.KubeConfig != nil && s.site == nil) || r.concluded(ctx, obj) {
+	if (obj.Spec.KubeConfig != nil && s.site == nil) || r.accounted(ctx, obj, s) {
 		return nil
 	}
 
@@ -33,9 +33,14 @@ func (r *reconciler) recall(ctx context.Context, obj *kustomizev1.Kustomization,
 	}
 
 	s.previous = append(s.previous, lost...)
-	s.memo.adopted = true
+	s.memo.adopted, s.memo.unwritten = true, false
 
 	return nil
+}
+
+// accounted tells whether the inventory has everything that was applied, as far as can be known without a look.
+func (r *reconciler) accounted(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) bool {
+	return s.memo.adopted || !s.memo.unwritten && r.concluded(ctx, obj)
 }
 
 // concluded tells whether the last run came to its end, and nothing called for another one since. A deletion counts as a

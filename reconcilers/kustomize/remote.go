@@ -83,7 +83,7 @@ func (r *reconciler) reach(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	known := len(s.previous) > 0
-	if !known && (s.memo.adopted || r.concluded(ctx, obj)) {
+	if !known && r.accounted(ctx, obj, s) {
 		return nil
 	}
 
