@@ -67,8 +67,8 @@ type Trees struct {
 type node struct {
 	digest digest.Digest
 	users  int
-	cancel context.CancelFunc
-	gone   bool // nobody waits any more
+	cancel context.CancelFunc // until ready
+	gone   bool               // nobody waits any more
 	idle   *list.Element
 
 	ready chan struct{}
@@ -239,6 +239,7 @@ func (t *Trees) load(ctx context.Context, n *node, a *meta.Artifact) {
 	gone := n.gone
 	close(n.ready)
 	n.cancel()
+	n.cancel = nil // it holds the context of who came first, and all that is in it
 	t.mu.Unlock()
 
 	if gone && err == nil {

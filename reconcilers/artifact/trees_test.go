@@ -9,11 +9,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/artifact"
@@ -579,4 +581,34 @@ func TestOpenWithTail(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A tree that is kept does not keep what was in the context of who opened it first, such as a whole reconcile.
+func TestTreesLetGo(t *testing.T) {
+	type key struct{}
+
+	o := newOrigin(t)
+	trees := newTrees(t, artifact.TreesOptions{Store: o.Store})
+	held := &[1024]byte{}
+	seen := weak.Make(held)
+
+	tree, err := trees.Open(context.WithValue(t.Context(), key{}, held), o.tarball(t, "a", "text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	runtime.KeepAlive(held)
+	tree.Close()
+
+	defer runtime.KeepAlive(trees)
+
+	for range 100 { // the goroutine may not be gone yet
+		if runtime.GC(); seen.Value() == nil {
+			return
+		}
+
+		runtime.Gosched()
+	}
+
+	t.Error("the context is still there")
 }
