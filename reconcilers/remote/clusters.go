@@ -17,6 +17,12 @@ import (
 	"github.com/weir-dev/weir/reconcilers/health"
 )
 
+const (
+	defaultMost   = 1000
+	defaultMostOf = 250
+	defaultMemory = 384 << 20
+)
+
 // ErrConnecting says that a cluster is being connected to. Who asked is woken when that is over.
 var ErrConnecting = errors.New("connecting to the remote cluster")
 
@@ -47,6 +53,15 @@ type Options struct {
 	Metrics *apply.Metrics
 	// Patience is how long somebody who needs a cluster waits for the connection. Zero means 300 ms.
 	Patience time.Duration
+	// Workers is how many visits there are at a time at most, which those to slow clusters must not use up. Zero means 32.
+	Workers int
+	// Slow is how long a visit may take and not count as slow, and Longest how long any may take. Zero means 5 s and 5 min.
+	Slow, Longest time.Duration
+	// Most is how many clusters there may be, and MostOf how many for one namespace. Zero means 1000 and 250.
+	Most, MostOf int
+	// Memory is how many bytes all clusters may take together: half of that for one namespace, and a sixth for one cluster. Zero
+	// means 384 MiB.
+	Memory int64
 }
 
 // Request says who needs a cluster, which, and as whom.
@@ -77,15 +92,27 @@ type Clusters struct {
 	mu     sync.Mutex
 	links  map[flight.Fingerprint]*link
 	leases map[access.ID]*link
+	rooms  map[string]*access.Room // by namespace
 	closed bool
+
+	room  *access.Room
+	turns *turns
 }
 
 // New makes Clusters. Close ends what they run.
 func New(o Options) *Clusters {
 	o.Patience = cmp.Or(o.Patience, 300*time.Millisecond)
+	o.Most, o.MostOf = cmp.Or(o.Most, defaultMost), cmp.Or(o.MostOf, defaultMostOf)
+	o.Memory = cmp.Or(o.Memory, defaultMemory)
 	ctx, stop := context.WithCancel(context.Background())
 
-	return &Clusters{Options: o, ctx: ctx, stop: stop, links: map[flight.Fingerprint]*link{}, leases: map[access.ID]*link{}}
+	return &Clusters{
+		Options: o, ctx: ctx, stop: stop,
+		links: map[flight.Fingerprint]*link{}, leases: map[access.ID]*link{}, rooms: map[string]*access.Room{},
+		room: access.NewRoom("all remote clusters", o.Memory, nil),
+		turns: newTurns(cmp.Or(o.Workers, defaultWorkers), cmp.Or(o.Slow, slowAfter), cmp.Or(o.Longest, maxVisit),
+			func(owner access.ID) { o.Wake(owner, health.Settled) }),
+	}
 }
 
 // Open returns the cluster that the request is about, and leases it to the owner in place of the one it had. Its kubeconfig
@@ -124,9 +151,14 @@ func (c *Clusters) release(owner access.ID) {
 	}
 
 	delete(c.leases, owner)
+	c.turns.forget(owner)
 
 	if l.users--; l.users == 0 {
 		delete(c.links, l.to.key)
+	}
+
+	if c.used(owner.Namespace) == 0 {
+		delete(c.rooms, owner.Namespace)
 	}
 
 	last := l.users == 0
@@ -153,8 +185,16 @@ func (c *Clusters) lease(owner access.ID, to destination) (*link, error) {
 	}
 
 	l := c.links[to.key]
+	if l == nil && len(c.links) >= c.Most {
+		return nil, fmt.Errorf("there are %d remote clusters already, which is the most that there may be", c.Most)
+	}
+
+	if n := c.used(owner.Namespace); n >= c.MostOf && !c.uses(owner.Namespace, l) {
+		return nil, fmt.Errorf("namespace %q has %d remote clusters already, which is the most that it may have", owner.Namespace, n)
+	}
+
 	if l == nil {
-		l = newLink(c, to)
+		l = newLink(c, to, access.NewRoom("the remote cluster", c.Memory/6, c.roomOf(owner.Namespace))) //nolint:mnd // see Options
 		c.links[to.key] = l
 	}
 
@@ -162,6 +202,41 @@ func (c *Clusters) lease(owner access.ID, to destination) (*link, error) {
 	c.leases[owner] = l
 
 	return l, nil
+}
+
+// used returns how many clusters the owners of a namespace have.
+func (c *Clusters) used(namespace string) int {
+	links := map[*link]struct{}{}
+
+	for owner, l := range c.leases {
+		if owner.Namespace == namespace {
+			links[l] = struct{}{}
+		}
+	}
+
+	return len(links)
+}
+
+// uses tells whether an owner of the namespace has the link.
+func (c *Clusters) uses(namespace string, l *link) bool {
+	for owner, has := range c.leases {
+		if owner.Namespace == namespace && has == l {
+			return true
+		}
+	}
+
+	return false
+}
+
+// roomOf returns the room of the clusters of a namespace.
+func (c *Clusters) roomOf(namespace string) *access.Room {
+	r := c.rooms[namespace]
+	if r == nil {
+		r = access.NewRoom(fmt.Sprintf("the remote clusters of namespace %q", namespace), c.Memory/2, c.room) //nolint:mnd // see Options
+		c.rooms[namespace] = r
+	}
+
+	return r
 }
 
 // spawn runs something that Close waits for, unless everything ends.

@@ -281,6 +281,72 @@ func TestSharing(t *testing.T) {
 }
 
 // TestKubeconfigs shows what a kubeconfig has to be, and that who loses it loses the cluster.
+// TestNumberIsBounded holds that no tenant makes clusters without number, and that those that go make room for others.
+func TestNumberIsBounded(t *testing.T) {
+	config := shared.Start(t).Config()
+	f := newFixture(t, func(o *remote.Options) { o.Most, o.MostOf = 3, 2 })
+
+	at := func(namespace, name string) remote.Request {
+		f.configs.set(namespace+"/"+name, append(kubeconfig(t, config), "# "+namespace+name...))
+
+		r := request(name, name)
+		r.Owner.Namespace = namespace
+
+		return r
+	}
+
+	refused := func(r remote.Request, want string) {
+		t.Helper()
+
+		if _, err := f.Open(t.Context(), r); err == nil || err.Error() != want {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+
+	f.open(at("ns", "a"))
+	f.open(at("ns", "b"))
+	refused(at("ns", "c"), `namespace "ns" has 2 remote clusters already, which is the most that it may have`)
+
+	again := request("another", "a")
+	f.open(again)            // of a cluster that is there
+	f.open(at("other", "a")) // of another namespace
+	refused(at("third", "a"), "there are 3 remote clusters already, which is the most that there may be")
+	f.Release(owner("a"))
+	f.Release(owner("another"))
+	f.open(at("ns", "c"))
+
+	if n := f.Len(); n != 3 {
+		t.Errorf("there are %d clusters, want 3", n)
+	}
+}
+
+// TestVisit holds that only who has a cluster goes there, and that what a cluster takes in memory is bounded.
+func TestVisit(t *testing.T) {
+	config := shared.Start(t).Config()
+	f := newFixture(t, func(o *remote.Options) { o.Memory = 60_000 })
+	f.configs.set("ns/a", kubeconfig(t, config))
+
+	if _, err := f.Visit(owner("a")); err == nil {
+		t.Error("somebody goes nowhere")
+	}
+
+	c := f.open(request("a", "a"))
+
+	v, err := f.Visit(owner("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Leave()
+
+	ctx, cancel := v.Context(t.Context())
+	defer cancel()
+
+	if _, err := c.Access.Own().Deletable(ctx); !errors.Is(err, access.ErrNoRoom) ||
+		!strings.Contains(err.Error(), "the remote cluster would take more than 10000 bytes") {
+		t.Errorf("an answer for which there is no room is %v", err)
+	}
+}
+
 func TestKubeconfigs(t *testing.T) {
 	config := shared.Start(t).Config()
 	good := kubeconfig(t, config)

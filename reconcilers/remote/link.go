@@ -23,6 +23,8 @@ type link struct {
 	all   *Clusters
 	to    destination
 	users int // guarded by the lock of all
+	room  *access.Room
+	pace  pace // guarded by the lock of all turns
 
 	ctx  context.Context //nolint:containedctx // of what is connected; ends with the link
 	stop context.CancelFunc
@@ -35,10 +37,10 @@ type link struct {
 	closed     bool
 }
 
-func newLink(all *Clusters, to destination) *link {
+func newLink(all *Clusters, to destination, room *access.Room) *link {
 	ctx, stop := context.WithCancel(all.ctx)
 
-	return &link{all: all, to: to, ctx: ctx, stop: stop, waiting: map[access.ID]struct{}{}}
+	return &link{all: all, to: to, room: room, ctx: ctx, stop: stop, waiting: map[access.ID]struct{}{}}
 }
 
 // wait returns the cluster if it answers, or begins to connect and gives that a moment.
@@ -197,11 +199,14 @@ func (l *link) factory(ctx context.Context, cluster *Cluster) (*access.Factory, 
 		return nil, err
 	}
 
-	return access.NewRemote(target, l.all.Access)
+	o := l.all.Access
+	o.Room = l.room
+
+	return access.NewRemote(target, o)
 }
 
 func (l *link) open(factory *access.Factory) *Cluster {
-	hub := health.New(factory.Own(), health.Options{Wake: l.all.Wake})
+	hub := health.New(factory.Own(), health.Options{Wake: l.all.Wake, Room: l.room})
 
 	return &Cluster{Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: l.all.Wake, Metrics: l.all.Metrics})}
 }
