@@ -80,10 +80,17 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
+	family := p.newFamily(w)
+	fetcher, err := p.remoteBases(n)
+	if err != nil {
+		return err
+	}
+
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
-		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient}),
+		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher}),
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, AdditiveReadyExpr: p.AdditiveReadyExpr,
+		Family:               family,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.Kustomizations.NoExternalArtifacts,
@@ -91,7 +98,7 @@ func setupKustomization(p *Process) error {
 	})
 
 	find := finder(p, &kustomizev1.KustomizationList{})
-	watches := append(p.watchSources(find), p.watchDependencies(find))
+	watches := append(p.watchSources(find), p.watchDependencies(find), p.watchFamily(family))
 	if !p.Kustomizations.NoConfigWatches {
 		watches = append(watches, p.watchConfigs(configs, find)...)
 	}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/weir-dev/weir/reconcilers/kustomize"
 	"github.com/weir-dev/weir/test/e2e/platform"
 	"github.com/weir-dev/weir/test/gitserver"
 )
@@ -40,6 +43,7 @@ func TestKill(t *testing.T) {
 
 	for step := range killSteps {
 		s.await(t, fmt.Sprintf("step %d is delivered in peace", step), peaceful.push(t, step))
+		peaceful.meet(s.view.Now())
 	}
 
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret: it is to be repeated
@@ -49,7 +53,7 @@ func TestKill(t *testing.T) {
 		delivered := disturbed.push(t, step)
 
 		for range 1 + random.IntN(3) {
-			s.changes(t, random.IntN(killChanges), delivered)
+			disturbed.changes(t, random.IntN(killChanges), delivered)
 
 			if delivered(s.view.Now()) != nil {
 				early++
@@ -62,6 +66,12 @@ func TestKill(t *testing.T) {
 	}
 
 	s.await(t, fmt.Sprintf("the last step is delivered after %d kills, %d of them amid the work", kills, early), disturbed.delivered(t, killSteps-1))
+
+	for _, r := range []*killRun{peaceful, disturbed} {
+		if len(r.wanderers) != 1 {
+			t.Errorf("WEIR_SEED=%d: an object that moved was deleted on the way: %v", seed, slices.Collect(maps.Keys(r.wanderers)))
+		}
+	}
 
 	if diff := cmp.Diff(peaceful.state(t), disturbed.state(t)); diff != "" {
 		t.Errorf("WEIR_SEED=%d: the fleets differ: -in peace, +disturbed:\n%s", seed, diff)
@@ -76,6 +86,7 @@ type killRun struct {
 	repo      *gitserver.Repository
 	source    *unstructured.Unstructured
 	revision  string
+	wanderers map[types.UID]bool // of the object that moves from one Kustomization to the next one with each step
 }
 
 func (s *stage) newRun(t *testing.T, namespace string) *killRun {
@@ -83,7 +94,10 @@ func (s *stage) newRun(t *testing.T, namespace string) *killRun {
 
 	namespace = s.namespace(t, namespace)
 	repo := must(s.repos.Create(deadline(t, patience), namespace))(t)
-	r := &killRun{stage: s, namespace: namespace, repo: repo, source: s.source(namespace, "fleet", s.git.URL(repo))}
+	r := &killRun{
+		stage: s, namespace: namespace, repo: repo, source: s.source(namespace, "fleet", s.git.URL(repo)),
+		wanderers: map[types.UID]bool{},
+	}
 	r.apply(t, r.source, s.delivery(namespace, "root", "fleet", "root", map[string]any{
 		"wait": true, "retryInterval": "2s", "postBuild": map[string]any{
 			"substitute": map[string]any{"set": s.set, "namespace": namespace},
@@ -129,6 +143,17 @@ func (r *killRun) delivered(t *testing.T, step int) func(platform.Snapshot) erro
 	revision := r.revision
 
 	return platform.All(platform.Delivered(revision, keys...), func(s platform.Snapshot) error {
+		for _, key := range keys {
+			o := s.Get(platform.Kustomization(), key[0], key[1])
+			if o == nil {
+				return fmt.Errorf("%s is not there", key[1])
+			}
+
+			if state, _, message := platform.Condition(o, kustomize.PruneHeldCondition); state != "" {
+				return fmt.Errorf("%s: %s", key[1], message)
+			}
+		}
+
 		for _, o := range s.List(platform.Kustomization(), r.namespace) {
 			if !slices.Contains(names, o.GetName()) {
 				return fmt.Errorf("%s is still there", platform.Name(o))
@@ -140,22 +165,31 @@ func (r *killRun) delivered(t *testing.T, step int) func(platform.Snapshot) erro
 }
 
 // changes lets the manager work until the cluster has changed n times, or the condition is true.
-func (s *stage) changes(t *testing.T, n int, delivered func(platform.Snapshot) error) {
+func (r *killRun) changes(t *testing.T, n int, delivered func(platform.Snapshot) error) {
 	t.Helper()
 
 	ctx := deadline(t, patience)
 
 	for range n {
-		changed := s.view.Changed()
-		if delivered(s.view.Now()) == nil {
+		changed := r.view.Changed()
+		now := r.view.Now()
+
+		if r.meet(now); delivered(now) == nil {
 			return
 		}
 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			s.fail(t, "delivering", delivered(s.view.Now()))
+			r.fail(t, "delivering", delivered(r.view.Now()))
 		}
+	}
+}
+
+// meet notes which object the wanderer is.
+func (r *killRun) meet(s platform.Snapshot) {
+	if o := s.Get(platform.Core("ConfigMap"), r.namespace, "wanderer"); o != nil {
+		r.wanderers[o.GetUID()] = true
 	}
 }
 
