@@ -86,6 +86,10 @@ type Request struct {
 	Variables *Variables
 	// Always substitutes even without variables, so that defaults are filled in.
 	Always bool
+	// Decrypter decrypts files before the build and objects after it. Nil leaves them as they are.
+	Decrypter Decrypter
+
+	mask *Mask // of what was decrypted; set by Build
 }
 
 // PathError says that the path to build is not in the artifact.
@@ -132,7 +136,10 @@ func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.timeout, fmt.Errorf("the build takes longer than %s", b.timeout))
 	defer cancel()
 
-	return b.produce(ctx, &r)
+	r.mask = &Mask{}
+	set, err := b.produce(ctx, &r)
+
+	return set, r.mask.err(err)
 }
 
 // produce builds the request, and keeps the result.
@@ -146,6 +153,8 @@ func (b *Builder) produce(ctx context.Context, r *Request) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	e.mask = r.mask
 
 	if key, err := r.key(); err == nil && key != "" {
 		b.cache.put(key, e)
@@ -166,7 +175,7 @@ func (r *Request) key() (string, error) {
 	}
 
 	return strings.Join([]string{
-		r.Digest, cleanPath(r.Path), digest(spec), r.Variables.Digest(), fmt.Sprint(r.Always),
+		r.Digest, cleanPath(r.Path), digest(spec), r.Variables.Digest(), fmt.Sprint(r.Always), r.fingerprint(),
 	}, "\n"), nil
 }
 
@@ -180,6 +189,8 @@ func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstru
 	}
 	defer t.close()
 
+	t.decrypter, t.mask = r.Decrypter, r.mask
+
 	dir, err := t.directory(r.Path)
 	if err != nil {
 		return nil, &PathError{Path: r.Path, Err: err}
@@ -187,6 +198,10 @@ func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstru
 
 	objects, err := b.objects(t, dir, &r.Spec)
 	if err != nil {
+		return nil, err
+	}
+
+	if err := t.decryptObjects(objects); err != nil {
 		return nil, err
 	}
 

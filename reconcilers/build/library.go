@@ -64,6 +64,10 @@ func (b *Builder) attempt(t *tree, dir, file string, found *plain, spec *Spec) (
 		return nil, err
 	}
 
+	if err := t.decryptFiles(k, dir); err != nil {
+		return nil, err
+	}
+
 	if k.CheckEmpty() != nil {
 		return nil, nil //nolint:nilerr // The library refuses it; here it stands for no objects.
 	}

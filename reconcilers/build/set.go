@@ -19,6 +19,8 @@ type Set struct {
 	Digests []string
 	// Digest of the whole: the SHA-256 of the objects as a YAML stream, as sha256:<hex>.
 	Digest string
+	// Mask hides what was decrypted for the set from messages about it.
+	Mask *Mask
 }
 
 // encoded is a set as bytes: small, and safe to share.
@@ -27,6 +29,7 @@ type encoded struct {
 	stream  []byte
 	digests []string
 	digest  string
+	mask    *Mask
 }
 
 const documentEnd = "---\n"
@@ -73,7 +76,7 @@ func (e *encoded) set(objects []*unstructured.Unstructured) (*Set, error) {
 		}
 	}
 
-	return &Set{Objects: objects, Digests: e.digests, Digest: e.digest}, nil
+	return &Set{Objects: objects, Digests: e.digests, Digest: e.digest, Mask: e.mask}, nil
 }
 
 func (e *encoded) decode() ([]*unstructured.Unstructured, error) {
@@ -99,5 +102,5 @@ func (e *encoded) decode() ([]*unstructured.Unstructured, error) {
 func (e *encoded) size() int64 {
 	const perDigest, fixed = 96, 256
 
-	return int64(len(e.stream) + len(e.digests)*perDigest + fixed)
+	return int64(len(e.stream)+len(e.digests)*perDigest+fixed) + e.mask.bytes()
 }

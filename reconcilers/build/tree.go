@@ -46,6 +46,10 @@ type tree struct {
 	large *visitor
 	// users are those who still read: the build, and a run of the library that goes on though nobody waits for it.
 	users atomic.Int32
+
+	// decrypter decrypts, or is nil, and mask hides what it has decrypted.
+	decrypter Decrypter
+	mask      *Mask
 }
 
 var _ filesys.FileSystem = (*tree)(nil)
