@@ -18,7 +18,7 @@ import (
 type Manager struct {
 	program, kubeconfig, dir string
 	args                     []string
-	health, storage          string
+	health, storage, metrics string
 	process                  *exec.Cmd
 	ended                    chan struct{} // closed when the process has ended
 	result                   error         // of the process, once ended
@@ -33,7 +33,7 @@ func NewManager(program, kubeconfig, dir string, args ...string) (*Manager, erro
 		return nil, err
 	}
 
-	for _, address := range []*string{&m.health, &m.storage} {
+	for _, address := range []*string{&m.health, &m.storage, &m.metrics} {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
@@ -52,7 +52,7 @@ func NewManager(program, kubeconfig, dir string, args ...string) (*Manager, erro
 func (m *Manager) Arguments() []string {
 	return append([]string{
 		"--kubeconfig=" + m.kubeconfig,
-		"--metrics-addr=0", "--health-addr=" + m.health,
+		"--metrics-addr=" + m.metrics, "--health-addr=" + m.health,
 		"--storage-path=" + m.Storage(), "--storage-addr=" + m.storage, "--storage-adv-addr=" + m.storage,
 	}, m.args...)
 }

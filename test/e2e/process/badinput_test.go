@@ -188,13 +188,17 @@ func (s *stage) frugal(t *testing.T) {
 
 // said is a condition: the object says no, and why.
 func (v verdict) said(namespace string) func(platform.Snapshot) error {
+	return v.saidBy(namespace, "bad")
+}
+
+func (v verdict) saidBy(namespace, name string) func(platform.Snapshot) error {
 	kind := platform.Kustomization()
 	if v.kind == "GitRepository" {
 		kind = platform.GitRepository()
 	}
 
 	return func(s platform.Snapshot) error {
-		o := s.Get(kind, namespace, "bad")
+		o := s.Get(kind, namespace, name)
 		if o == nil {
 			return errors.New("the object is not there")
 		}

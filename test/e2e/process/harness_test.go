@@ -37,7 +37,7 @@ var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}
 func TestMain(m *testing.M) {
 	logf.SetLogger(logr.Discard()) // that of the client
 
-	os.Exit(shared.Main(m))
+	os.Exit(faulty.Stop(shared.Main(m)))
 }
 
 // program builds the manager, once for all tests.
@@ -68,19 +68,28 @@ func newStage(t *testing.T, args ...string) *stage {
 	t.Helper()
 
 	c := shared.Start(t)
-	s := newStageOn(t, c, append([]string{
-		"--controllers=source-controller,kustomize-controller", "--watch-label-selector=" + setLabel + "=" + setOf(t),
-	}, args...)...)
-	definitions := must(platform.Definitions())(t)
-
-	if err := s.client.Apply(deadline(t, patience), definitions...); err != nil {
-		t.Fatal(err)
-	}
-
-	s.track(t)
-	s.start(t)
+	s := newStageOn(t, c, delivering(t, args...)...)
+	s.raise(t)
 
 	return s
+}
+
+// delivering returns the arguments of a manager that delivers what belongs to the test.
+func delivering(t *testing.T, args ...string) []string {
+	t.Helper()
+
+	return append([]string{
+		"--controllers=source-controller,kustomize-controller", "--watch-label-selector=" + setLabel + "=" + setOf(t),
+	}, args...)
+}
+
+// raise defines all kinds and starts the manager.
+func (s *stage) raise(t *testing.T) {
+	t.Helper()
+
+	s.apply(t, must(platform.Definitions())(t)...)
+	s.track(t)
+	s.start(t)
 }
 
 func setOf(t *testing.T) string { return t.Name() }
@@ -89,8 +98,15 @@ func setOf(t *testing.T) string { return t.Name() }
 func newStageOn(t *testing.T, c *cluster.Cluster, args ...string) *stage {
 	t.Helper()
 
+	return newStageBy(t, c, c.Kubeconfig(), args...)
+}
+
+// newStageBy is a stage whose manager has a kubeconfig of its own.
+func newStageBy(t *testing.T, c *cluster.Cluster, kubeconfig string, args ...string) *stage {
+	t.Helper()
+
 	s := &stage{client: must(platform.NewClient(c.Config()))(t), set: setOf(t)}
-	s.manager = must(platform.NewManager(must(program())(t), c.Kubeconfig(), t.TempDir(), args...))(t)
+	s.manager = must(platform.NewManager(must(program())(t), kubeconfig, t.TempDir(), args...))(t)
 	t.Cleanup(func() { s.stop(t) })
 
 	s.repos = must(gitserver.NewRepositories(t.TempDir()))(t)
