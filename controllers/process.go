@@ -106,6 +106,9 @@ type KustomizationOptions struct {
 	// Lenient makes variables empty that are not set.
 	Lenient bool
 
+	// RemoteBases lets builds fetch remote bases.
+	RemoteBases bool
+
 	// NoConfigWatches leaves changes of ConfigMaps and Secrets to the interval.
 	NoConfigWatches bool
 

@@ -51,6 +51,7 @@ type config struct {
 	overrideManagers  []string
 	exactManagers     []string
 	stages            []string
+	noRemoteBases     bool
 	sshKeyExchanges   []string
 	sshHostKeys       []string
 	featureGates      map[string]string
@@ -160,6 +161,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
 	fs.StringArrayVar(&c.exactManagers, "override-manager-before-dry-run", nil, "A field manager, by its whole name, whose fields are taken over. Repeatable.")
 	fs.StringSliceVar(&c.stages, "custom-apply-stage-kinds", nil, "Kinds, as group/Kind, that are applied and waited for before the others.")
+	fs.BoolVar(&c.noRemoteBases, "no-remote-bases", true, "Refuse bases, components and resources of kustomizations that lie on other servers.")
 	fs.StringSliceVar(&c.sshKeyExchanges, "ssh-kex-algos", nil, "The key exchange algorithms that are offered to SSH servers. Empty: the usual ones.")
 	fs.StringSliceVar(&c.sshHostKeys, "ssh-hostkey-algos", nil, "The host key algorithms that are offered to SSH servers. Empty: those of the known hosts.")
 	fs.StringToStringVar(&c.featureGates, "feature-gates", nil, "Feature gates as Name=bool,…; those that this version does not have are ignored.")
@@ -198,7 +200,6 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"authorized-artifact-client-spiffe-id", "authorized-artifact-server-spiffe-id",
 		"reporting-interval", "web-server-port", "web-config", "web-config-secret-name",
 	}, []string{
-		"no-remote-bases", // they are never fetched
 		"export-http-path-metrics", "web-server-only",
 	}
 

@@ -119,13 +119,33 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// Remote bases are refused unless somebody says that they may be fetched.
+func TestRemoteBases(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want bool
+	}{
+		{nil, false}, {[]string{"--no-remote-bases"}, false}, {[]string{"--no-remote-bases=false"}, true},
+	} {
+		c, err := parse(tc.args, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		o, err := c.kustomizations()
+		if err != nil || o.RemoteBases != tc.want {
+			t.Errorf("%q: remote bases %v, %v, want %v", tc.args, o.RemoteBases, err, tc.want)
+		}
+	}
+}
+
 func TestUnusedFlagsAreTold(t *testing.T) {
-	c, err := parse([]string{"--concurrent=3", "--kube-api-qps=100", "--no-remote-bases"}, none)
+	c, err := parse([]string{"--concurrent=3", "--kube-api-qps=100", "--no-remote-bases", "--web-server-only"}, none)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	if diff := cmp.Diff([]string{"kube-api-qps", "no-remote-bases"}, c.unused); diff != "" {
+	if diff := cmp.Diff([]string{"kube-api-qps", "web-server-only"}, c.unused); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

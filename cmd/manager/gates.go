@@ -45,7 +45,7 @@ func (c *config) kustomizations() (controllers.KustomizationOptions, error) {
 	return controllers.KustomizationOptions{
 		NoExternalArtifacts: !c.gate(gateExternalArtifact), NoFailFast: c.gate(gateNoFailFast),
 		NoCommitStatus: c.gate(gateNoCommitStatus), Lenient: !c.gate(gateStrict),
-		NoConfigWatches: c.gate(gateNoConfigWatches), Stages: stages,
+		NoConfigWatches: c.gate(gateNoConfigWatches), RemoteBases: !c.noRemoteBases, Stages: stages,
 	}, err
 }
 

@@ -40,6 +40,8 @@ type Options struct {
 	Concurrency int
 	// Timeout is after which time a build is given up.
 	Timeout time.Duration
+	// Fetcher gets remote resources, bases and components. Nil means that they are refused.
+	Fetcher Fetcher
 }
 
 // Builder builds artifacts. It is safe for concurrent use.
@@ -47,6 +49,7 @@ type Builder struct {
 	maxFile int64
 	timeout time.Duration
 	lenient bool
+	fetcher Fetcher
 	cache   *cache
 	// gate leads to the kustomize library. Who changes its schema, a variable of its package, is alone inside.
 	gate *gate
@@ -64,6 +67,7 @@ func New(o Options) *Builder {
 		maxFile: cmp.Or(o.MaxFileSize, DefaultMaxFileSize),
 		timeout: cmp.Or(o.Timeout, DefaultTimeout),
 		lenient: o.Lenient,
+		fetcher: o.Fetcher,
 		cache:   newCache(cmp.Or(o.CacheSize, DefaultCacheSize)),
 		gate:    newGate(room, room/2), //nolint:mnd // half of it
 		large:   newGate(1, 1),
@@ -144,7 +148,7 @@ func (b *Builder) Build(ctx context.Context, r Request) (*Set, error) {
 
 // produce builds the request, and keeps the result.
 func (b *Builder) produce(ctx context.Context, r *Request) (*Set, error) {
-	objects, err := b.build(ctx, r)
+	objects, fetched, err := b.build(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -156,11 +160,16 @@ func (b *Builder) produce(ctx context.Context, r *Request) (*Set, error) {
 
 	e.mask = r.mask
 
-	if key, err := r.key(); err == nil && key != "" {
+	if key, err := r.key(); err == nil && key != "" && !fetched {
 		b.cache.put(key, e)
 	}
 
-	return e.set(objects)
+	set, err := e.set(objects)
+	if err == nil {
+		set.Fetched = fetched
+	}
+
+	return set, err
 }
 
 // key identifies everything that the result depends on. It is empty if the request says not to cache it.
@@ -182,15 +191,23 @@ func (r *Request) key() (string, error) {
 // cleanPath returns the path relative to the artifact: ".", "a/b", or one that begins with "..".
 func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
-func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstructured, error) {
+// build returns the objects, and tells whether anything was fetched for them.
+func (b *Builder) build(ctx context.Context, r *Request) (objects []*unstructured.Unstructured, fetched bool, err error) {
 	t, err := b.openTree(ctx, r.Dir, r.Owner)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer t.close()
 
 	t.decrypter, t.mask = r.Decrypter, r.mask
 
+	objects, err = b.complete(t, r)
+
+	return objects, err == nil && t.mounts != nil && len(t.mounts.list) > 0, err
+}
+
+// complete builds the directory of the request, and does what the library does not.
+func (b *Builder) complete(t *tree, r *Request) ([]*unstructured.Unstructured, error) {
 	dir, err := t.directory(r.Path)
 	if err != nil {
 		return nil, &PathError{Path: r.Path, Err: err}
@@ -206,7 +223,7 @@ func (b *Builder) build(ctx context.Context, r *Request) ([]*unstructured.Unstru
 	}
 
 	if r.Variables.Len() > 0 || r.Always {
-		if err := substitute(ctx, objects, r.Variables, b.lenient); err != nil {
+		if err := substitute(t.ctx, objects, r.Variables, b.lenient); err != nil {
 			return nil, err
 		}
 	}

@@ -15,29 +15,32 @@ import (
 // maxPluginDepth bounds the directories in which the configurations of plugins may be nested.
 const maxPluginDepth = 16
 
-// checkKustomization refuses a kustomization file that would make the library fetch something or run a program. It looks
-// at the same bytes, through the same decoder, as the library does right after. Content that does not decode is left to
-// the library, which cannot use it either.
-func (t *tree) checkKustomization(file string, data []byte) error {
-	var k types.Kustomization
+// checkKustomization returns the kustomization of a file, and refuses one that would make the library fetch something or
+// run a program. It looks at the same bytes, through the same decoder, as the library does right after. Content that does not
+// decode is left to the library, which cannot use it either.
+func (t *tree) checkKustomization(file string, data []byte) (*types.Kustomization, error) {
+	k := &types.Kustomization{}
 	if err := k.Unmarshal(data); err != nil {
-		return nil //nolint:nilerr // The library fails on it with the better message.
+		return nil, nil //nolint:nilerr,nilnil // The library fails on it with the better message.
 	}
 
 	k.FixKustomization()
 
 	if len(k.OpenAPI) > 0 && !t.alone {
-		return errOwnSchema
+		return nil, errOwnSchema
 	}
+
+	return k, t.check(file, k, data)
+}
+
+func (t *tree) check(file string, k *types.Kustomization, data []byte) error {
 
 	if len(k.HelmCharts) > 0 || k.HelmGlobals != nil {
 		return &RefusedError{File: file, What: "a Helm chart", Why: "charts are deployed by a HelmRelease"}
 	}
 
-	for _, ref := range references(&k) {
-		if isRemote(ref) {
-			return remoteError(file, ref)
-		}
+	if err := t.checkReferences(file, k); err != nil {
+		return err
 	}
 
 	if err := checkEmbedded(file, data); err != nil {
@@ -55,13 +58,39 @@ func (t *tree) checkKustomization(file string, data []byte) error {
 	return nil
 }
 
-// references returns everything in the kustomization that the library takes for a path.
+// checkReferences refuses paths that must not be followed.
+func (t *tree) checkReferences(file string, k *types.Kustomization) error {
+	for _, ref := range slices.Concat(k.Resources, k.Components) {
+		switch {
+		case t.mounts == nil && isRemote(ref):
+			return remoteError(file, ref)
+		case t.mounts != nil && !isRemote(ref):
+			if err := checkArea(file, ref); err != nil {
+				return err
+			}
+		}
+	}
+
+	for _, ref := range references(k) {
+		if isRemote(ref) {
+			return remoteError(file, ref)
+		}
+
+		if t.mounts != nil {
+			if err := checkArea(file, ref); err != nil {
+				return err
+			}
+		}
+	}
+
+	return nil
+}
+
+// references returns everything in the kustomization that the library takes for a path, but for resources and components.
 func references(k *types.Kustomization) []string {
 	var refs []string
 
-	for _, list := range [][]string{
-		k.Resources, k.Components, k.Crds, k.Configurations, k.Generators, k.Transformers, k.Validators,
-	} {
+	for _, list := range [][]string{k.Crds, k.Configurations, k.Generators, k.Transformers, k.Validators} {
 		refs = append(refs, list...)
 	}
 
@@ -287,6 +316,14 @@ func isPathKey(key string) bool {
 func checkScalar(file, value string, isPath bool) error {
 	if isPath && (isRemote(value) || isRemote(afterKey(value))) {
 		return remoteError(file, value)
+	}
+
+	if isPath {
+		for _, ref := range []string{value, afterKey(value)} {
+			if err := checkPluginPath(file, ref); err != nil {
+				return err
+			}
+		}
 	}
 
 	if strings.EqualFold(value, "HelmChartInflationGenerator") {

@@ -13,8 +13,9 @@
 // be stopped only where it reads: a build whose context ends is left to itself until then, and keeps its place of those
 // that there are. No owner gets more than half of them, so that what one writes does not hold up the others.
 //
-// Remote bases and resources are refused: a build fetches nothing and starts no program. Foreign bytes come in through the
-// sources, where they are verified. Helm charts, functions and plugins that are programs are refused too.
+// A build starts no program. What it names on other servers is refused, or fetched by the [Fetcher] that it is given: resources,
+// bases and components, without credentials, bounded in size, number and time. Nothing of that is kept for later builds, and it
+// cannot name files of the artifact. Helm charts, functions and plugins that are programs are refused.
 //
-// The package does not talk to a cluster, does not fetch artifacts, and does not read ConfigMaps and Secrets for variables.
+// The package does not talk to a cluster or a server, does not fetch artifacts, and does not read ConfigMaps and Secrets for variables.
 package build

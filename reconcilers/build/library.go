@@ -27,7 +27,7 @@ func (t *tree) kustomization(dir, file string, found *plain, spec *Spec) (*types
 		file = path.Join(dir, "kustomization.yaml")
 		k.Resources = found.entries
 	} else {
-		data, err := t.ReadFile(absolute(file))
+		data, _, err := t.checked(file)
 		if err != nil {
 			return nil, "", err
 		}
@@ -43,19 +43,29 @@ func (t *tree) kustomization(dir, file string, found *plain, spec *Spec) (*types
 }
 
 // buildWithLibrary builds the directory with the kustomize library. The file is its kustomization file; if there is none,
-// found has what it would list. A build that brings a schema of its own begins again, alone.
+// found has what it would list. A build that brings a schema of its own begins again, alone, and one that names something
+// that lies elsewhere when that was fetched.
 func (b *Builder) buildWithLibrary(
 	t *tree, dir, file string, found *plain, spec *Spec,
 ) ([]*unstructured.Unstructured, error) {
-	objects, err := b.attempt(t, dir, file, found, spec)
-	if errors.Is(err, errOwnSchema) {
+	for {
+		objects, err := b.attempt(t, dir, file, found, spec)
+
+		switch {
+		case errors.Is(err, errOwnSchema):
+			t.alone = true
+		case errors.Is(err, errWanted):
+			if err := t.mounts.fetch(t.ctx, t.maxFile); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, t.named(err)
+		default:
+			return objects, t.nameOrigins(objects, dir)
+		}
+
 		t.again()
-		t.alone = true
-
-		objects, err = b.attempt(t, dir, file, found, spec)
 	}
-
-	return objects, err
 }
 
 func (b *Builder) attempt(t *tree, dir, file string, found *plain, spec *Spec) ([]*unstructured.Unstructured, error) {
@@ -109,12 +119,13 @@ func (b *Builder) run(t *tree, dir string) ([]*unstructured.Unstructured, error)
 	done := make(chan outcome, 1)
 
 	go func() {
-		defer place.leave()
-		defer t.close()
-
 		var o outcome
 
-		o.objects, o.err = b.call(t, dir)
+		o.objects, o.err = b.call(t, dir) // it does not panic
+
+		t.close()
+		place.leave()
+
 		done <- o
 	}()
 

@@ -28,7 +28,7 @@ func remoteError(file, ref string) error {
 	return &RefusedError{
 		File: file,
 		What: fmt.Sprintf("remote reference %q", withoutCredentials(ref)),
-		Why:  "bases, components and resources must be in the artifact",
+		Why:  "it must be in the artifact",
 	}
 }
 

@@ -21,6 +21,8 @@ type Set struct {
 	Digest string
 	// Mask hides what was decrypted for the set from messages about it.
 	Mask *Mask
+	// Fetched says that the objects depend on what was fetched from somewhere else, which may change.
+	Fetched bool
 }
 
 // encoded is a set as bytes: small, and safe to share.

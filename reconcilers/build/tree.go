@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
@@ -39,6 +40,8 @@ type tree struct {
 	refused error
 	// alone says that no other build uses the library, so that a kustomization may bring a schema of its own.
 	alone bool
+	// mounts is what was fetched. Nil means that nothing is.
+	mounts *mounts
 
 	// owner is whom the build is for. A large one has to pass the gate, and is then the visitor.
 	owner string
@@ -66,6 +69,10 @@ func (b *Builder) openTree(ctx context.Context, dir, owner string) (*tree, error
 	}
 	t.users.Store(1)
 
+	if b.fetcher != nil {
+		t.mounts = &mounts{fetcher: b.fetcher}
+	}
+
 	return t, nil
 }
 
@@ -75,6 +82,10 @@ func (t *tree) hold() { t.users.Add(1) }
 func (t *tree) close() {
 	if t.users.Add(-1) == 0 {
 		t.shrink()
+
+		if t.mounts != nil {
+			t.mounts.close()
+		}
 
 		_ = t.root.Close()
 	}
@@ -127,6 +138,10 @@ func relative(name string) (string, error) {
 		return rest, nil
 	}
 
+	if strings.HasPrefix(clean, mountRoot) {
+		return ".." + clean, nil
+	}
+
 	return "", &fs.PathError{Op: "open", Path: name, Err: errors.New("path is outside of the artifact")}
 }
 
@@ -138,6 +153,10 @@ func (t *tree) read(name string) ([]byte, error) {
 
 	if data, ok := t.overlay[name]; ok {
 		return data, nil
+	}
+
+	if files, inner := t.mounted(name); files != nil {
+		return t.readMounted(files, name, inner)
 	}
 
 	file, err := t.root.Open(name)
@@ -152,10 +171,59 @@ func (t *tree) read(name string) ([]byte, error) {
 	}
 
 	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+		return nil, notRegular(name)
 	}
 
 	return t.content(name, file, info.Size())
+}
+
+func notRegular(name string) error {
+	return &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+}
+
+// mounted returns the fetched files in which the name lies, and the name in them, or nil.
+func (t *tree) mounted(name string) (Files, string) {
+	if !strings.HasPrefix(name, mountPrefix) {
+		return nil, ""
+	}
+
+	if t.mounts == nil {
+		return single(nil), name // there is nothing
+	}
+
+	return t.mounts.at(name)
+}
+
+func (t *tree) readMounted(files Files, name, inner string) ([]byte, error) {
+	size, dir, err := files.Stat(inner)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+
+	if dir {
+		return nil, notRegular(name)
+	}
+
+	file, err := files.Open(t.ctx, inner)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer func() { _ = file.Close() }()
+
+	return t.content(name, file, size)
+}
+
+// stat tells whether there is a file or a directory, and what it is.
+func (t *tree) stat(name string) (dir, ok bool) {
+	if files, inner := t.mounted(name); files != nil {
+		_, dir, err := files.Stat(inner)
+
+		return dir, err == nil
+	}
+
+	info, err := t.root.Stat(name)
+
+	return err == nil && info.IsDir(), err == nil && (info.IsDir() || info.Mode().IsRegular())
 }
 
 // content reads a file that the budget allows.
@@ -199,26 +267,42 @@ func (t *tree) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 
-	data, err := t.read(rel)
-	if err != nil {
-		return nil, err
+	data, k, err := t.checked(rel)
+	if err != nil || k == nil || t.mounts == nil {
+		return data, err
 	}
 
-	if err := checkAliases(data); err != nil {
-		return nil, t.refuse(fmt.Errorf("read %q: %w", rel, err))
-	}
-
-	if isKustomizationFile(path.Base(rel)) {
-		err = t.checkKustomization(rel, data)
-	} else if e := t.spent.resources(data); e != nil {
-		err = fmt.Errorf("read %q: %w", rel, e)
-	}
-
-	if err != nil {
+	if data, err = t.mountRemotes(rel, k, data); err != nil {
 		return nil, t.refuse(err)
 	}
 
 	return data, nil
+}
+
+// checked returns the content of the file, which is relative to the artifact, and the kustomization in it if it is one.
+func (t *tree) checked(name string) ([]byte, *types.Kustomization, error) {
+	data, err := t.read(name)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	if err := checkAliases(data); err != nil {
+		return nil, nil, t.refuse(fmt.Errorf("read %q: %w", name, err))
+	}
+
+	var k *types.Kustomization
+
+	if isKustomizationFile(path.Base(name)) {
+		k, err = t.checkKustomization(name, data)
+	} else if e := t.spent.resources(data); e != nil {
+		err = fmt.Errorf("read %q: %w", name, e)
+	}
+
+	if err != nil {
+		return nil, nil, t.refuse(err)
+	}
+
+	return data, k, nil
 }
 
 func isKustomizationFile(base string) bool {
@@ -229,7 +313,7 @@ func isKustomizationFile(base string) bool {
 func (t *tree) kustomizationFile(dir string) string {
 	for _, base := range konfig.RecognizedKustomizationFileNames() {
 		name := path.Join(dir, base)
-		if info, err := t.root.Stat(name); err == nil && info.Mode().IsRegular() {
+		if dir, ok := t.stat(name); ok && !dir {
 			return name
 		}
 	}
@@ -242,6 +326,10 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	rel, err := relative(name)
 	if err != nil {
 		return "", "", err
+	}
+
+	if files, inner := t.mounted(rel); files != nil {
+		return confirm(files, rel, inner)
 	}
 
 	info, err := t.root.Stat(rel)
@@ -271,6 +359,20 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	return filesys.ConfirmedDir(absolute(path.Dir(rel))), path.Base(rel), nil
 }
 
+// confirm is CleanedAbs for what was fetched, in which there are no links.
+func confirm(files Files, rel, inner string) (filesys.ConfirmedDir, string, error) {
+	_, dir, err := files.Stat(inner)
+
+	switch {
+	case err != nil:
+		return "", "", &fs.PathError{Op: "stat", Path: rel, Err: err}
+	case dir:
+		return filesys.ConfirmedDir(absolute(rel)), "", nil
+	}
+
+	return filesys.ConfirmedDir(absolute(path.Dir(rel))), path.Base(rel), nil
+}
+
 // IsDir implements filesys.FileSystem.
 func (t *tree) IsDir(name string) bool {
 	rel, err := relative(name)
@@ -278,9 +380,9 @@ func (t *tree) IsDir(name string) bool {
 		return false
 	}
 
-	info, err := t.root.Stat(rel)
+	dir, ok := t.stat(rel)
 
-	return err == nil && info.IsDir()
+	return ok && dir
 }
 
 // Exists implements filesys.FileSystem.
@@ -294,9 +396,9 @@ func (t *tree) Exists(name string) bool {
 		return true
 	}
 
-	_, err = t.root.Stat(rel)
+	_, ok := t.stat(rel)
 
-	return err == nil
+	return ok
 }
 
 // ReadDir implements filesys.FileSystem. The library does not list directories.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -45,6 +46,10 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	s.set, s.memo.set = set, set.Digest
+
+	if s.memo.fetched = (time.Time{}); set.Fetched {
+		s.memo.fetched = r.Now()
+	}
 
 	if err := encrypted(set.Objects); err != nil {
 		return r.failed(obj, s, meta.ReconciliationFailedReason, err)

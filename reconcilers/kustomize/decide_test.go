@@ -39,6 +39,7 @@ func TestDecide(t *testing.T) {
 		"Changed":   {"Another artifact, spec or variable has to be applied.", with(func(o *observed) { o.inputs = "b" }), decision{work: true}},
 		"Drifted":   {"What is not as it was applied is put back.", with(func(o *observed) { o.clean = false }), decision{work: true}},
 		"Asked":     {"Who asks wants to know.", with(func(o *observed) { o.asked = true }), decision{work: true, full: true}},
+		"Outdated":  {"What lies on other servers is looked at again.", with(func(o *observed) { o.outdated = true }), decision{work: true}},
 		"Due":       {"Everything is checked now and then.", with(func(o *observed) { o.unchecked = time.Hour }), decision{work: true, full: true}},
 	}
 
@@ -453,5 +454,21 @@ func TestMemory(t *testing.T) {
 
 	if len(m.memos) != 0 {
 		t.Error("a dropped memo stays")
+	}
+}
+
+func TestOutdated(t *testing.T) {
+	now := time.Now()
+
+	for name, tc := range map[string]struct {
+		fetched time.Time
+		want    bool
+	}{
+		"Nothing": {time.Time{}, false}, "Now": {now, false}, "Soon": {now.Add(-50 * time.Second), false},
+		"Interval": {now.Add(-time.Minute), true}, "Jitter": {now.Add(-57 * time.Second), true},
+	} {
+		if got := outdated(tc.fetched, now, time.Minute); got != tc.want {
+			t.Errorf("%s: outdated(): %v, want %v", name, got, tc.want)
+		}
 	}
 }

@@ -30,6 +30,8 @@ type memo struct {
 	// health counts.
 	set, applied string
 	goal         []access.ID
+	// fetched is when something was fetched from other servers for the last build, or zero if nothing was.
+	fetched time.Time
 	// inventory that goes with the inputs. A status that has another one was not written.
 	inventory []meta.ResourceRef
 	// adopted says that objects which the inventory lacks were looked for, since the process started, since an apply failed and

@@ -30,6 +30,8 @@ type observed struct {
 	clean bool
 	// asked says that somebody asked for a reconcile.
 	asked bool
+	// outdated says that what was fetched from other servers for the build is to be looked at again.
+	outdated bool
 	// unchecked is how long ago everything was last checked against the API server, and due how long that may be.
 	unchecked, due time.Duration
 }
@@ -46,7 +48,12 @@ type decision struct {
 func decide(o observed) decision {
 	full := o.asked || (o.known != "" && o.unchecked >= o.due)
 
-	return decision{work: full || o.inputs != o.known || !o.clean, full: full}
+	return decision{work: full || o.inputs != o.known || !o.clean || o.outdated, full: full}
+}
+
+// outdated tells whether what was fetched is an interval old, which may come somewhat early.
+func outdated(fetched, now time.Time, interval time.Duration) bool {
+	return !fetched.IsZero() && now.Sub(fetched) >= interval/10*9
 }
 
 // plan decides what there is to do, and as whom.
@@ -74,6 +81,7 @@ func (r *reconciler) plan(_ context.Context, obj *kustomizev1.Kustomization, s *
 		inputs: s.inputs, known: s.memo.inputs,
 		clean:     r.Applier.Clean(ownerOf(obj).ID, s.memo.applied),
 		asked:     asked(obj),
+		outdated:  outdated(s.memo.fetched, now, obj.Spec.Interval.Duration),
 		unchecked: now.Sub(s.memo.checked), due: spread(r.Recheck, string(obj.UID)),
 	})
 
