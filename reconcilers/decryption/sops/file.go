@@ -96,32 +96,45 @@ func hasLine(data []byte, start string) bool {
 	return bytes.HasPrefix(data, []byte(start)) || bytes.Contains(data, []byte("\n"+start))
 }
 
+// Clear is what was decrypted.
+type Clear struct {
+	// Content of the file.
+	Content []byte
+	// Values that were encrypted, as text: what must not show up in messages. Those of more than four kilobytes are left out.
+	Values []string
+}
+
 // Decrypt returns the content of an encrypted file of one format in another, which may be the same. A file without metadata is
 // ErrNotEncrypted. No error holds any of the content.
-func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) (content []byte, err error) {
+func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) (c Clear, err error) {
 	defer guard(&err)
 
 	if len(data) > MaxSize {
-		return nil, fmt.Errorf("the file has %d bytes, more than the limit of %d", len(data), MaxSize)
+		return Clear{}, fmt.Errorf("the file has %d bytes, more than the limit of %d", len(data), MaxSize)
 	}
 
 	docs, fields, err := parse(data, from)
 	if err != nil {
-		return nil, err
+		return Clear{}, err
 	}
 
 	w, err := newWalker(ctx, fields, keys)
 	if err != nil {
-		return nil, err
+		return Clear{}, err
 	}
 
 	for _, doc := range docs {
 		if err := w.mapping(doc, root()); err != nil {
-			return nil, err
+			return Clear{}, err
 		}
 	}
 
-	return emit(docs, to)
+	content, err := emit(docs, to)
+	if err != nil {
+		return Clear{}, err
+	}
+
+	return Clear{Content: content, Values: w.opened}, nil
 }
 
 // ErrInternal says that a library could not cope with a file, for errors.Is.

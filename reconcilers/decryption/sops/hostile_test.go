@@ -85,7 +85,7 @@ func TestChangedFilesAreRefused(t *testing.T) {
 
 			got, err := sops.Decrypt(t.Context(), []byte(changed), sops.YAML, sops.YAML, c.keys)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("%s: got %q, error %v, want %q", c.reason, got, err, c.want)
+				t.Fatalf("%s: got %q, error %v, want %q", c.reason, got.Content, err, c.want)
 			}
 
 			if strings.Contains(err.Error(), secretValue) {

@@ -9,28 +9,30 @@ import (
 	"time"
 )
 
-// DecryptObject decrypts an object in place, and takes its metadata away. One without is ErrNotEncrypted. If it fails, the
-// object may be decrypted in part.
+// DecryptObject decrypts an object in place, takes its metadata away, and returns the values that were encrypted, as Clear has
+// them. An object without metadata is ErrNotEncrypted. If it fails, it may be decrypted in part.
 //
 // What a comment has said was lost on the way to the object. In files whose comments say what is encrypted, every value that
 // looks encrypted is decrypted.
-func DecryptObject(ctx context.Context, object map[string]any, keys Keys) error {
+func DecryptObject(ctx context.Context, object map[string]any, keys Keys) (values []string, err error) {
 	fields, ok := object[metadataKey].(map[string]any)
 	if !ok {
-		return ErrNotEncrypted
+		return nil, ErrNotEncrypted
 	}
 
 	w, err := newWalker(ctx, fields, keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
 	delete(object, metadataKey)
 
 	o := objectWalker{walker: w}
-	_, err = o.fields(object, root())
+	if _, err := o.fields(object, root()); err != nil {
+		return nil, err
+	}
 
-	return err
+	return w.opened, nil
 }
 
 // objectWalker decrypts what has neither order nor comments.

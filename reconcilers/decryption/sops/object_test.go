@@ -51,7 +51,7 @@ spec:
 			}
 
 			object := objectOf(t, encrypted)
-			if err := sops.DecryptObject(t.Context(), object, k); err != nil {
+			if _, err := sops.DecryptObject(t.Context(), object, k); err != nil {
 				t.Fatalf("DecryptObject: %v\n%s", err, encrypted)
 			}
 
@@ -97,7 +97,7 @@ func TestDecryptObjectRefuses(t *testing.T) {
 			object := objectOf(t, encrypted)
 			c.change(object)
 
-			err := sops.DecryptObject(t.Context(), object, k)
+			_, err := sops.DecryptObject(t.Context(), object, k)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), secretValue) {
 				t.Errorf("%s: error is %v, want %q", c.reason, err, c.want)
 			}

@@ -155,7 +155,7 @@ func equal(t *testing.T, p *people, k sops.Keys, encrypted []byte, format sops.F
 		t.Fatalf("Decrypt: %v\n%s", err, encrypted)
 	}
 
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+	if diff := cmp.Diff(string(want), string(got.Content)); diff != "" {
 		t.Errorf("differs from the program (-program +package):\n%s\n%s", diff, encrypted)
 	}
 
@@ -252,7 +252,7 @@ func TestKeyGroups(t *testing.T) {
 					return
 				}
 
-				if diff := cmp.Diff(string(want), string(got)); err != nil || diff != "" {
+				if diff := cmp.Diff(string(want), string(got.Content)); err != nil || diff != "" {
 					t.Errorf("%s: %v\n%s", c.reason, err, diff)
 				}
 			})
@@ -287,7 +287,7 @@ func TestFormatsAreConvertedAsByTheProgram(t *testing.T) {
 			}
 
 			got, err := sops.Decrypt(t.Context(), encrypted, c.from, c.to, k)
-			if diff := cmp.Diff(string(want), string(got)); err != nil || diff != "" {
+			if diff := cmp.Diff(string(want), string(got.Content)); err != nil || diff != "" {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})

@@ -27,6 +27,16 @@ func (e *ValueError) Unwrap() error { return e.Err }
 type walker struct {
 	values *values
 	rules  *rules
+	opened []string // values as text
+}
+
+// note keeps a value that was decrypted.
+func (w *walker) note(value any) {
+	const most = 4 << 10
+
+	if text, ok := scalarText(value); ok && text != "" && len(text) <= most {
+		w.opened = append(w.opened, text)
+	}
 }
 
 // place is where in a file a value is.
@@ -163,6 +173,8 @@ func (w *walker) scalar(v any, at place) (any, error) {
 	if err != nil {
 		return nil, &ValueError{Path: at.path, Err: err}
 	}
+
+	w.note(value)
 
 	return value, nil
 }
