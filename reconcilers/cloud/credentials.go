@@ -87,6 +87,10 @@ type Request struct {
 	// ServiceAccount in the namespace, whose identity is taken. Empty means Options.DefaultServiceAccount.
 	ServiceAccount string
 
+	// Process says that no ServiceAccount means the process, whatever Options.DefaultServiceAccount is: who asks has a default
+	// of its own.
+	Process bool
+
 	// Proxy on the way to the provider, with its user information. Nil means the one of the process, if there is one.
 	Proxy *url.URL
 }
@@ -260,7 +264,7 @@ func (c *Credentials) Azure(ctx context.Context, r Request, scopes ...string) (a
 // AzureManaged returns an access token for the scopes of the managed identity with the client ID, which the nodes of this process
 // have. It is one of the process: where ServiceAccounts stand in for that, it is refused.
 func (c *Credentials) AzureManaged(ctx context.Context, r Request, id string, scopes ...string) (azcore.AccessToken, error) {
-	if c.options.DefaultServiceAccount != "" {
+	if c.options.DefaultServiceAccount != "" && !r.Process {
 		return azcore.AccessToken{}, errors.New("managed identities of the controller are not available to objects")
 	}
 

@@ -39,7 +39,11 @@ func (c *Credentials) identify(ctx context.Context, r Request) (identity, error)
 		proxy = r.Proxy.String()
 	}
 
-	name := cmp.Or(r.ServiceAccount, c.options.DefaultServiceAccount)
+	name := r.ServiceAccount
+	if !r.Process {
+		name = cmp.Or(name, c.options.DefaultServiceAccount)
+	}
+
 	if name == "" {
 		return identity{key: flight.FingerprintOf(r.Provider, proxy)}, nil
 	}

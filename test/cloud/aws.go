@@ -17,10 +17,16 @@ func (c *Cloud) handleAWS() {
 	c.Handle("api.ecr-public.us-east-1.amazonaws.com", http.HandlerFunc(c.serveECR))
 }
 
-// serveSTS exchanges the token of a ServiceAccount for keys.
+// serveSTS exchanges the token of a ServiceAccount for keys, and keys for those of a role.
 // Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 func (c *Cloud) serveSTS(w http.ResponseWriter, r *http.Request) {
 	const action = "AssumeRoleWithWebIdentity"
+
+	if r.Header.Get("Authorization") != "" {
+		c.serveAssumeRole(w, r)
+
+		return
+	}
 
 	if err := r.ParseForm(); err != nil || r.PostForm.Get("Action") != action {
 		s3server.RefuseKeys(w, "InvalidAction", "Could not find operation.")

@@ -43,6 +43,15 @@ type Cloud struct {
 	// Signatures are those of shared access signatures of Azure.
 	Signatures []string
 
+	// Assumable are the roles of AWS, by their ARN, that everybody with good keys may assume.
+	Assumable map[string]bool
+
+	// KeyRoles are the keys of AWS KMS, by their ARN, that are only for who has assumed a role.
+	KeyRoles map[string]string
+
+	// Tenant is the one that vaults of Azure belong to.
+	Tenant string
+
 	// Lifetime of tokens. Zero means an hour.
 	Lifetime time.Duration
 
@@ -54,6 +63,8 @@ type Cloud struct {
 	version int64
 
 	clusters map[string]*Cluster
+	sealed   map[string]sealed
+	assumed  map[string]string // roles of AWS by their access keys
 }
 
 // Object of a bucket of Azure or Google Cloud.
@@ -72,6 +83,7 @@ func New(ctx context.Context) (*Cloud, error) {
 
 	c := &Cloud{
 		Internet: i, Keys: s3server.NewKeys(nil), Roles: map[string]string{}, Secrets: map[string]string{},
+		Assumable: map[string]bool{}, KeyRoles: map[string]string{},
 		ServiceKeys: map[string]ServiceKey{}, AccountKeys: map[string]string{}, signing: []byte(rand.Text()),
 		tokens: map[string]string{}, buckets: map[string]map[string]Object{},
 	}
@@ -80,6 +92,7 @@ func New(ctx context.Context) (*Cloud, error) {
 	c.handleAzure()
 	c.handleGoogle()
 	c.handleClusters()
+	c.handleKeys()
 
 	return c, nil
 }
