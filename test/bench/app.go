@@ -95,6 +95,8 @@ func newKustomization(i int, interval time.Duration, path string, ref kustomizev
 		ObjectMeta: metav1.ObjectMeta{Name: appName(i), Namespace: namespace},
 		Spec: kustomizev1.KustomizationSpec{
 			Interval: metav1.Duration{Duration: interval}, Path: path, Prune: true, Wait: true, SourceRef: ref,
+			// A slow machine must not make healthy ones time out.
+			Timeout: &metav1.Duration{Duration: patience},
 		},
 	}
 }

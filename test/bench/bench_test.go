@@ -21,13 +21,13 @@ func TestScenarios(t *testing.T) {
 		"Defaults": {
 			reason: "Everything is measured, Git at each size.",
 			want: want{scenes: []about{
-				{"git", 100, false}, {"git", 500, false}, {"git", 1000, false}, {"oci", 1000, false}, {"pods", 1000, true}, {"sources", 1500, false},
+				{"git", 100, false}, {"git", 500, false}, {"git", 1000, false}, {"oci", 1000, false}, {"pods", 500, true}, {"sources", 1500, false},
 			}},
 		},
 		"Chosen": {
 			reason: "Fleets and sizes are lists.",
-			args:   []string{"-fleets", "pods,git", "-n", "7, 9"},
-			want:   want{scenes: []about{{"pods", 9, true}, {"git", 7, false}, {"git", 9, false}}},
+			args:   []string{"-fleets", "pods,git", "-n", "7, 9", "-pods", "5"},
+			want:   want{scenes: []about{{"pods", 5, true}, {"git", 7, false}, {"git", 9, false}}},
 		},
 		"UnknownFleet": {
 			reason: "A misspelt name must not leave something out.",

@@ -26,6 +26,7 @@ import (
 type settings struct {
 	fleets     []string
 	counts     []int
+	pods       int
 	ocis, gits int
 	interval   time.Duration
 	idle       int
@@ -73,7 +74,8 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&fleets, "fleets", "git,oci,pods,sources", "what to measure, separated by commas: Kustomizations of one Git repository, "+
 		"of an OCI artifact each, of one Git repository and with a pod each, and sources alone")
-	fs.StringVar(&counts, "n", "100,500,1000", "how many Kustomizations, separated by commas; the last is that of oci and pods")
+	fs.StringVar(&counts, "n", "100,500,1000", "how many Kustomizations, separated by commas; the last is that of oci")
+	fs.IntVar(&s.pods, "pods", 500, "how many Kustomizations are in pods")
 	fs.IntVar(&s.ocis, "oci", 1000, "how many OCIRepositories are in sources")
 	fs.IntVar(&s.gits, "git", 500, "how many GitRepositories are in sources beside them")
 	fs.DurationVar(&s.interval, "interval", time.Minute, "interval of all objects")
@@ -102,8 +104,8 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 		}
 	}
 
-	if s.ocis < 1 || s.gits < 1 {
-		return s, fmt.Errorf("-oci %d, -git %d: want at least one", s.ocis, s.gits)
+	if min(s.ocis, s.gits, s.pods) < 1 {
+		return s, fmt.Errorf("-oci %d, -git %d, -pods %d: want at least one", s.ocis, s.gits, s.pods)
 	}
 
 	for c := range strings.SplitSeq(counts, ",") {
@@ -130,6 +132,8 @@ func (s settings) scenarios() []scenario {
 			}
 		case sources:
 			all = append(all, &upstream{settings: s})
+		case pods:
+			all = append(all, &fleet{settings: s, what: f, n: s.pods})
 		default:
 			all = append(all, &fleet{settings: s, what: f, n: s.counts[len(s.counts)-1]})
 		}
