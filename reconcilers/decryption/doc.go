@@ -5,5 +5,5 @@
 // may use, or the age key of the process. A [Session] stands for that, and its fingerprint is part of every key under which
 // something decrypted is kept: nobody gets what somebody else may read. Plaintext is only ever in memory.
 //
-// The format of the files is read by package sops, and key services are asked by package kms.
+// The format of the files is read by package sops, and key services are asked by package kms, which this package does not know.
 package decryption
