@@ -109,7 +109,7 @@ func (c *Cloud) serveKMS(w http.ResponseWriter, r *http.Request) {
 	}
 
 	var in struct {
-		KeyId             string //nolint:revive,staticcheck // the name of the field
+		KeyId             string //nolint:revive // the name of the field
 		CiphertextBlob    []byte
 		Plaintext         []byte
 		EncryptionContext map[string]string

@@ -23,7 +23,11 @@ import (
 type awsKeys struct{ access, secret, session string }
 
 func readAWS(raw []byte) (*awsKeys, error) {
-	const access, secret, session = "aws_access_key_id", "aws_secret_access_key", "aws_session_token"
+	const (
+		access  = "aws_access_key_id"
+		secret  = "aws_secret_access_key" //nolint:gosec // the name of a field
+		session = "aws_session_token"
+	)
 
 	f, err := fields(raw, access, secret, session)
 	if err != nil {

@@ -44,7 +44,7 @@ const (
 )
 
 // dataKey is what all tests want.
-var dataKey = []byte("0123456789abcdef0123456789abcdef") //nolint:gochecknoglobals // a constant
+var dataKey = []byte("0123456789abcdef0123456789abcdef")
 
 // cluster is the one of the process, with ServiceAccounts and ConfigMaps.
 type cluster struct {

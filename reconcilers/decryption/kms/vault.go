@@ -172,7 +172,7 @@ func canonical(address string) (string, error) {
 
 // segments returns the path of a question, of parts that somebody wrote, which lead nowhere else.
 func segments(parts ...string) (string, error) {
-	path := "/v1"
+	path := []string{"/v1"}
 
 	for _, part := range parts {
 		for s := range strings.SplitSeq(strings.Trim(part, "/"), "/") {
@@ -180,9 +180,9 @@ func segments(parts ...string) (string, error) {
 				return "", errors.New("it is no path")
 			}
 
-			path += "/" + url.PathEscape(s)
+			path = append(path, url.PathEscape(s))
 		}
 	}
 
-	return path, nil
+	return strings.Join(path, "/"), nil
 }

@@ -157,7 +157,7 @@ func TestVault(t *testing.T) {
 			want: `read ConfigMap 'system/vaults': configmaps "vaults" not found`,
 		},
 		"BadList": {
-			reason: "Which has to be right.", recipient: good, request: request("reader", nil), list: "instances: [{adress: x}]",
+			reason: "Which has to be right.", recipient: good, request: request("reader", nil), list: "instances: [{url: x}]",
 			change: []func(*kms.Options){list}, want: `ConfigMap 'system/vaults', key 'config.yaml': parse: `,
 		},
 		"BadListPath": {
