@@ -122,6 +122,18 @@ func (a *Applier) claim(l *ledger, id access.ID, err error) {
 	}
 }
 
+// Yielded returns those of the objects that have the labels of another owner by now, as far as is known without asking. Prune
+// skips them.
+func (a *Applier) Yielded(owner Owner, refs []access.Ref) []access.Ref {
+	var out []access.Ref
+	for _, ref := range refs {
+		if live, knowledge := a.hub.Lookup(ref.ID, owner.nameLabel()); knowledge == health.Present && !owner.owns(live.Labels) {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
 // claimed tells whether another owner has the object in its set, and may write it.
 func (p *pruning) claimed(id access.ID) bool {
 	p.mu.Lock()

@@ -33,7 +33,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	owner := ownerOf(obj)
 	digest := applyDigest(obj, s)
 
-	r.Family.begin(client.ObjectKeyFromObject(obj))
+	r.Family.begin(client.ObjectKeyFromObject(obj), r.Now())
 
 	result, err := r.Applier.Apply(ctx, s.client, owner, s.set.Objects, r.applyOptions(obj, s, digest))
 	s.applied = result.Changes

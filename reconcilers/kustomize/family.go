@@ -32,9 +32,9 @@ type Family struct {
 
 	mu       sync.Mutex // never held while anybody is asked
 	arrivals map[types.NamespacedName]arrival
-	applying map[types.NamespacedName]bool
-	children map[types.NamespacedName]child // what applies have made, and the cache may not show yet
-	slow     map[types.NamespacedName]bool  // those who were waited for in vain
+	applying map[types.NamespacedName]time.Time // since when
+	children map[types.NamespacedName]child     // what applies have made, and the cache may not show yet
+	slow     map[types.NamespacedName]bool      // those who were waited for in vain
 	freed    map[types.NamespacedName]time.Time
 	vigils   map[types.NamespacedName]*vigil
 	last     types.NamespacedName // who was found to be late last, and may well be the next one, too
@@ -60,6 +60,7 @@ type vigil struct {
 	owner types.NamespacedName
 	on    types.NamespacedName // who is waited for; guarded by the family
 	first answer               // when the wait began
+	until time.Time            // when a deletion goes on at the latest; zero for others
 	// ask looks who is to be waited for, and still whether somebody is. Without them, any news of him wake the owner.
 	ask   func(ctx context.Context) (answer, error)
 	still func(ctx context.Context, key types.NamespacedName) bool
@@ -69,7 +70,7 @@ type vigil struct {
 func NewFamily(relatives Relatives, wake func(types.NamespacedName)) *Family {
 	return &Family{
 		relatives: relatives, wake: wake,
-		arrivals: map[types.NamespacedName]arrival{}, applying: map[types.NamespacedName]bool{},
+		arrivals: map[types.NamespacedName]arrival{}, applying: map[types.NamespacedName]time.Time{},
 		children: map[types.NamespacedName]child{}, slow: map[types.NamespacedName]bool{},
 		freed: map[types.NamespacedName]time.Time{}, vigils: map[types.NamespacedName]*vigil{},
 	}
@@ -136,12 +137,26 @@ func (f *Family) release(owner types.NamespacedName) {
 	delete(f.vigils, owner)
 }
 
-// waits tells whether the Kustomization waits for others.
-func (f *Family) waits(owner types.NamespacedName) bool {
+// heldUntil returns how long the deletion of the Kustomization waits for others at most, or zero.
+func (f *Family) heldUntil(owner types.NamespacedName) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
-	return f.vigils[owner] != nil
+	if v := f.vigils[owner]; v != nil {
+		return v.until
+	}
+
+	return time.Time{}
+}
+
+// holdUntil says how long a deletion waits for others at most.
+func (f *Family) holdUntil(owner types.NamespacedName, until time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	if v := f.vigils[owner]; v != nil {
+		v.until = until
+	}
 }
 
 // bind finds whom the owner of the vigil waits for. When it returns somebody, his coming wakes the owner, even if it was while
@@ -164,19 +179,20 @@ func (f *Family) bind(ctx context.Context, v *vigil) (answer, error) {
 }
 
 // begin notes that the Kustomization is about to apply, and may change others.
-func (f *Family) begin(key types.NamespacedName) {
+func (f *Family) begin(key types.NamespacedName, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
-	f.applying[key] = true
+	f.applying[key] = now
 }
 
 // end notes that the Kustomization has stopped to apply. A nil arrival means that nobody knows what it wants.
 func (f *Family) end(ctx context.Context, key types.NamespacedName, a *arrival) {
 	f.mu.Lock()
 
+	_, applying := f.applying[key]
 	known, ok := f.arrivals[key]
-	news := f.applying[key] || (a != nil && (!ok || known.wants != nil || known.revision != a.revision || known.generation != a.generation))
+	news := applying || (a != nil && (!ok || known.wants != nil || known.revision != a.revision || known.generation != a.generation))
 
 	delete(f.applying, key)
 
@@ -203,12 +219,14 @@ func (f *Family) arrival(key types.NamespacedName) (arrival, bool) {
 	return a, ok
 }
 
-// isApplying tells whether the Kustomization applies just now.
-func (f *Family) isApplying(key types.NamespacedName) bool {
+// isApplying tells whether the Kustomization applies just now. One that began long ago may never have gone on.
+func (f *Family) isApplying(key types.NamespacedName, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
-	return f.applying[key]
+	began, ok := f.applying[key]
+
+	return ok && now.Sub(began) < deletionPatience
 }
 
 // expect notes a generation of a Kustomization that the cache is going to show.

@@ -135,7 +135,11 @@ func (r *reconciler) ask(ctx context.Context, q *quest) (answer, error) {
 	v.first = a
 	r.Family.watch(v)
 
-	return r.Family.bind(ctx, v)
+	if a, err = r.Family.bind(ctx, v); err == nil && a.on == (types.NamespacedName{}) {
+		r.Family.release(v.owner) // the last one came just now
+	}
+
+	return a, err
 }
 
 // survey looks at all that may want the objects. It ends with the first one of whom nobody knows what he wants.
@@ -184,30 +188,39 @@ func (r *reconciler) survey(ctx context.Context, q *quest) (answer, error) {
 // family returns somebody who is just changing Kustomizations, so that what the cache shows of them proves nothing: the one
 // that applies this one, or a Kustomization that was written and is not seen yet.
 func (r *reconciler) family(ctx context.Context, q *quest) types.NamespacedName {
-	if parent := q.parent(); r.Family.isApplying(parent) {
+	if parent := q.parent(); r.Family.isApplying(parent, r.Now()) {
 		return parent
 	}
 
-	for key, generation := range r.Family.expected(r.Now()) {
-		if _, leaves := q.leaving[key]; leaves || key == q.self() {
-			continue
+	for key := range r.Family.expected(r.Now()) {
+		if r.isHidden(ctx, q, key) {
+			return key
 		}
-
-		if shown, err := r.Family.relatives.Kustomization(ctx, key); err == nil && shown.Generation >= generation {
-			r.Family.seen(key, generation)
-
-			continue
-		}
-
-		return key
 	}
 
 	return types.NamespacedName{}
 }
 
+// isHidden tells whether the Kustomization was written, and the cache does not show that yet.
+func (r *reconciler) isHidden(ctx context.Context, q *quest, key types.NamespacedName) bool {
+	generation, written := r.Family.expected(r.Now())[key]
+	if _, leaves := q.leaving[key]; !written || leaves || key == q.self() {
+		return false
+	}
+
+	shown, err := r.Family.relatives.Kustomization(ctx, key)
+	if err != nil || shown.Generation < generation {
+		return true
+	}
+
+	r.Family.seen(key, generation)
+
+	return false
+}
+
 // isAwaited tells whether the Kustomization is still one to wait for.
 func (r *reconciler) isAwaited(ctx context.Context, q *quest, key types.NamespacedName) bool {
-	if r.family(ctx, q) == key {
+	if key == q.parent() && r.Family.isApplying(key, r.Now()) || r.isHidden(ctx, q, key) {
 		return true
 	}
 
@@ -299,10 +312,19 @@ func (a answer) limit(ref access.Ref, most time.Duration) time.Duration {
 	return a.patience
 }
 
-// hold parts the objects that left the set into those to delete now and those that somebody else may take over. Each is held
+// hold parts the objects that left the set into those to prune now and those that somebody else may take over. Each is held
 // back for so long at most, however many revisions come meanwhile.
 func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, stale []access.Ref) (due, held []access.Ref, err error) {
-	q := questOf(obj, s.artifact.Revision, stale)
+	due = r.Applier.Yielded(ownerOf(obj), stale)
+
+	kept := difference(stale, due)
+	if len(kept) == 0 {
+		r.unhold(obj, s)
+
+		return due, nil, nil
+	}
+
+	q := questOf(obj, s.artifact.Revision, kept)
 
 	a, err := r.ask(ctx, q)
 	if err != nil {
@@ -310,11 +332,11 @@ func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s
 	}
 
 	now := r.Now()
-	since := make(map[access.ID]time.Time, len(stale))
+	since := make(map[access.ID]time.Time, len(kept))
 	s.memo.due = time.Time{}
 	vain := false
 
-	for _, ref := range stale {
+	for _, ref := range kept {
 		at, known := s.memo.held[ref.ID]
 		if !known {
 			at = now
@@ -374,7 +396,7 @@ func (r *reconciler) renounce(ctx context.Context, s *scope, q *quest) {
 	slices.Sort(names)
 	engine.Emit(ctx, engine.Event{
 		Type: corev1.EventTypeWarning, Reason: AwaitingOthersReason, Action: actionPrune, Metadata: metadata(s.artifact), Related: s.related(),
-		Message: fmt.Sprintf("No longer waiting for %s to apply %s: what left the set is deleted", some(names), q.revision),
+		Message: fmt.Sprintf("No longer waiting for %s to apply %s: what it has not taken over is deleted", some(names), q.revision),
 	})
 }
 

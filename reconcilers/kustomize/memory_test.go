@@ -141,7 +141,7 @@ func TestSurvey(t *testing.T) {
 			}, false, want{},
 		},
 		"AnotherOfTheName": {
-			"What came was deleted.", member("b", "0"), func(r *reconciler, b *kustomizev1.Kustomization) {
+			"What came was deleted.", member("b", "0"), func(r *reconciler, _ *kustomizev1.Kustomization) {
 				r.Family.come(context.Background(), change(member("b", "0"), func(k *kustomizev1.Kustomization) { k.UID = "old" }), "1", nil)
 			}, false, want{"b", longPatience, false},
 		},
@@ -155,7 +155,7 @@ func TestSurvey(t *testing.T) {
 		"Parent": {
 			"Who applies the Kustomization is just changing it, and others may follow.", member("b", "1"),
 			func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.begin(types.NamespacedName{Namespace: "ns", Name: "root"})
+				r.Family.begin(types.NamespacedName{Namespace: "ns", Name: "root"}, r.Now())
 			},
 			false, want{"root", longPatience, false},
 		},
@@ -245,7 +245,7 @@ func TestWoken(t *testing.T) {
 		t.Error("nobody is woken")
 	}
 
-	if a, err := r.ask(t.Context(), questOf(all[0], "1", nil)); err != nil || a.on.Name != "" || f.waits(types.NamespacedName{Namespace: "ns", Name: "a"}) {
+	if a, err := r.ask(t.Context(), questOf(all[0], "1", nil)); err != nil || a.on.Name != "" || len(f.vigils) > 0 {
 		t.Errorf("somebody is waited for: %+v, %v", a, err)
 	}
 

@@ -299,7 +299,7 @@ func TestWaitedInVain(t *testing.T) {
 	e.told()
 	e.ready("old")
 	e.wantEvents(
-		"Warning AwaitingOthers Prune: No longer waiting for 'NS/never' to apply main@sha1:2: what left the set is deleted",
+		"Warning AwaitingOthers Prune: No longer waiting for 'NS/never' to apply main@sha1:2: what it has not taken over is deleted",
 		"Normal Progressing Prune: ConfigMap/NS/x deleted",
 	)
 
@@ -325,23 +325,22 @@ func TestWaitedInVain(t *testing.T) {
 }
 
 // TestChainDeletedTogether holds that a chain of dependencies is deleted from its end, each one woken by the one before, and
-// that one which cannot be deleted is waited for only so long.
+// that one whose objects do not go is waited for as long as it waits for them, which counts from when its turn has come.
 func TestChainDeletedTogether(t *testing.T) {
 	e := newEnv(t)
 	names := []string{"infra", "middle", "app"}
 	files := map[string]string{}
 
 	for _, name := range names {
-		files[name+"/c.yaml"] = configMap(name, "1")
+		files[name+"/c.yaml"] = strings.Replace(configMap(name, "1"), "metadata:\n", "metadata:\n  finalizers: [example.org/hold]\n", 1)
 	}
 
-	files["app/c.yaml"] = strings.Replace(files["app/c.yaml"], "metadata:\n", "metadata:\n  finalizers: [example.org/hold]\n", 1)
 	e.publish("repo", "main@sha1:1", files)
 
 	for i, name := range names {
-		e.kustomization(name, at(name, names[max(i-1, 0):i]...))
-		e.edit(name, func(k *kustomizev1.Kustomization) {
-			k.Spec.Timeout, k.Spec.DeletionPolicy = &metav1.Duration{Duration: time.Minute}, kustomizev1.DeletionPolicyWaitForTermination
+		e.kustomization(name, func(s *kustomizev1.KustomizationSpec) {
+			at(name, names[max(i-1, 0):i]...)(s)
+			s.Timeout, s.DeletionPolicy = &metav1.Duration{Duration: time.Minute}, kustomizev1.DeletionPolicyWaitForTermination
 		})
 		e.ready(name)
 	}
@@ -350,45 +349,54 @@ func TestChainDeletedTogether(t *testing.T) {
 		must(t, e.c.Delete(t.Context(), e.get(name)))
 	}
 
-	for range 2 { // infra would wait for middle a minute and a half, had middle nothing to wait for
+	// all runs everybody who is there, and returns who has begun to delete what it has.
+	all := func() (begun string) {
 		for _, name := range names {
-			if obj, after := e.once(name); obj == nil || after <= 0 {
-				t.Fatalf("%s does not wait", name)
+			if e.get(name) != nil {
+				e.once(name)
+			}
+
+			if x := new(corev1.ConfigMap); e.fetch(x, name) && x.DeletionTimestamp != nil {
+				begun += name + " "
 			}
 		}
 
-		e.clock.advance(50 * time.Second)
+		return begun
 	}
 
-	e.clock.advance(10 * time.Second)
-	e.once("infra")
+	for _, step := range []struct {
+		reason string
+		after  time.Duration
+		want   string
+		gone   string
+	}{
+		{"it goes from the end", 0, "app ", ""},
+		{"everybody waits for the app", 55 * time.Second, "app ", ""},
+		{"the app has waited for long enough", 10 * time.Second, "app ", "app"},
+		{"the turn of the middle has come", 0, "middle app ", "app"},
+		{"infra waits for the middle, which has its own time", 50 * time.Second, "middle app ", "app"},
+		{"the middle has waited for long enough", 15 * time.Second, "middle app ", "middle"},
+		{"the turn of infra has come", 0, "infra middle app ", "middle"},
+		{"infra has waited for long enough", time.Minute, "infra middle app ", "infra"},
+	} {
+		e.clock.advance(step.after)
 
-	if e.data("infra") == nil || e.data("middle") == nil {
-		t.Fatal("what others depend on is deleted before them")
+		if got := all(); got != step.want {
+			t.Fatalf("%s: deletes %q, want %q", step.reason, got, step.want)
+		}
+
+		if step.gone != "" && e.get(step.gone) != nil {
+			t.Fatalf("%s: %s stays", step.reason, step.gone)
+		}
 	}
 
-	e.calm()
-
-	if obj, _ := e.once("app"); obj != nil {
-		t.Fatalf("the app waits for ever: %s", says(obj, meta.ReconcilingCondition))
+	for _, name := range names {
+		x := &corev1.ConfigMap{}
+		e.fetch(x, name)
+		before := x.DeepCopy()
+		x.Finalizers = nil
+		must(t, e.c.Patch(t.Context(), x, client.MergeFrom(before)))
 	}
-
-	e.awaken("middle", "the app is gone")
-
-	if e.once("infra"); e.data("infra") == nil {
-		t.Fatal("infra does not wait for middle")
-	}
-
-	e.once("middle")
-	e.eventually("middle is gone", func() error { e.once("middle"); return wants("middle", string(e.uid("middle")), "") })
-	e.awaken("infra", "middle is gone")
-	e.eventually("infra is gone", func() error { e.once("infra"); return wants("infra", string(e.uid("infra")), "") })
-
-	x := &corev1.ConfigMap{}
-	e.fetch(x, "app")
-	before := x.DeepCopy()
-	x.Finalizers = nil
-	must(t, e.c.Patch(t.Context(), x, client.MergeFrom(before)))
 }
 
 // TestNamespaceDeleted holds that nobody waits for others when everything is deleted, the source included.

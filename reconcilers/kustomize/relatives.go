@@ -63,7 +63,7 @@ func (r *reconciler) awaitDependents(ctx context.Context, obj *kustomizev1.Kusto
 			continue
 		}
 
-		r.Family.watch(&vigil{owner: self, on: on})
+		r.Family.watch(&vigil{owner: self, on: on, until: r.Now().Add(after)})
 
 		if r.isGone(ctx, obj, on) { // while nobody was waiting for it
 			r.Family.release(self)
@@ -88,8 +88,8 @@ func (r *reconciler) isGone(ctx context.Context, obj *kustomizev1.Kustomization,
 // does not run, so that a chain goes in order however long it is.
 func (r *reconciler) patienceWith(obj, other *kustomizev1.Kustomization, s *scope) time.Duration {
 	key := client.ObjectKeyFromObject(other)
-	if r.Family.waits(key) {
-		return deletionPatience
+	if left := r.Family.heldUntil(key).Sub(r.Now()); left > 0 {
+		return left + deletionGrace
 	}
 
 	most := other.GetTimeout() + deletionGrace
@@ -133,6 +133,8 @@ func (r *reconciler) awaitTakers(ctx context.Context, obj *kustomizev1.Kustomiza
 
 	after := limit - r.Now().Sub(s.memo.leaving)
 	if after > 0 {
+		r.Family.holdUntil(client.ObjectKeyFromObject(obj), r.Now().Add(after))
+
 		return engine.Await(after, fmt.Sprintf("Waiting for the other Kustomizations of %s '%s', which may take objects over", kind, key))
 	}
 
