@@ -144,12 +144,17 @@ func (r *reconciler) applyOptions(obj *kustomizev1.Kustomization, s *scope, dige
 func (r *reconciler) lost(ctx context.Context, obj *kustomizev1.Kustomization, suspects []access.Ref) ([]access.Ref, error) {
 	owner, since := ownerOf(obj), told(obj)
 
+	client, err := r.clientFor(obj)
+	if err != nil {
+		return nil, err
+	}
+
 	var lost []access.Ref
 
 	for _, ref := range suspects {
-		m, err := r.Access.Own().GetMeta(ctx, ref)
-		if apierrors.IsNotFound(err) {
-			continue
+		m, err := client.GetMeta(ctx, ref)
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && !obj.DeletionTimestamp.IsZero() {
+			continue // what the account may not even see it cannot delete, and must not keep the Kustomization for ever
 		}
 
 		if err != nil {

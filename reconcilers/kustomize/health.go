@@ -24,6 +24,9 @@ import (
 // lookAgain is the time between two looks at objects that cannot be watched.
 const lookAgain = 5 * time.Second
 
+// reviewAfter is the time between two looks at the rights to objects that others have applied, give or take a fifth.
+const reviewAfter = 4 * time.Minute
+
 // wait sees to it that what counts is healthy. It gives the worker back and is woken by the hub.
 func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	owner := ownerOf(obj).ID
@@ -34,6 +37,10 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 
 			return r.unhealthy(obj, s, fmt.Errorf("health check failed: %w", err))
 		}
+	}
+
+	if err := r.review(ctx, obj, s); err != nil {
+		return r.unhealthy(obj, s, fmt.Errorf("health check failed: %w", err))
 	}
 
 	if len(s.memo.goal) == 0 {
@@ -207,6 +214,36 @@ func (r *reconciler) declare(ctx context.Context, obj *kustomizev1.Kustomization
 	}
 
 	r.Hub.Check(owner, checks)
+
+	s.memo.foreign, s.memo.review = nil, time.Time{}
+	if s.client.Identity() != "" && len(checks.Named) > 0 {
+		s.memo.foreign, s.memo.review = checks.Named, r.Now().Add(spread(reviewAfter, string(obj.UID)))
+	}
+
+	return nil
+}
+
+// review looks from time to time whether the service account may still see the objects that others have applied: the hub, which
+// sees them with the rights of the process, would tell of their health for ever.
+func (r *reconciler) review(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if len(s.memo.foreign) == 0 || r.Now().Before(s.memo.review) {
+		return nil
+	}
+
+	s.memo.review = r.Now().Add(spread(reviewAfter, string(obj.UID)))
+
+	for _, id := range s.memo.foreign {
+		_, err := s.client.GetMeta(ctx, access.Ref{ID: id})
+		if !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
+			continue // what cannot be found out now is looked at next time
+		}
+
+		r.Hub.Check(ownerOf(obj).ID, health.Checks{})
+
+		s.memo.inputs, s.memo.goal, s.memo.foreign, s.memo.review = "", nil, nil, time.Time{}
+
+		return fmt.Errorf("can't determine status for %s: %w", id, err)
+	}
 
 	return nil
 }

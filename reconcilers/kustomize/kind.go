@@ -174,7 +174,8 @@ type scope struct {
 	artifact   *meta.Artifact   // set by resolve
 	variables  *build.Variables // set by load
 
-	site *reconciler // works in the remote cluster, if there is one; set by connect and reach
+	site  *reconciler   // works in the remote cluster, if there is one; set by connect and reach
+	visit *remote.Visit // of the remote cluster, from the first step that may take long there
 
 	client   *access.Client // acts as the service account; set by plan
 	attempt  *attempt       // set by plan
@@ -286,16 +287,23 @@ func (r *reconciler) open(_ context.Context, obj *kustomizev1.Kustomization, s *
 
 // closeRun notes what the status is going to have, unless it cannot be written.
 func closeRun(s *scope) {
+	if s.visit != nil {
+		s.visit.Leave()
+	}
+
 	if s.memo != nil {
 		s.memo.ran, s.memo.left = true, entries(s.obj.Status.Inventory)
 	}
 }
 
-// atTheLatest returns when to run again: after the given time, or before, if something is held back no longer.
+// atTheLatest returns when to run again: after the given time, or before, if something is held back no longer, or rights have to
+// be looked at.
 func (r *reconciler) atTheLatest(obj *kustomizev1.Kustomization, d time.Duration) time.Duration {
-	due := r.memory.of(obj).due
-	if left := due.Sub(r.Now()); d > 0 && left > 0 {
-		return min(d, max(left, time.Second))
+	memo := r.memory.of(obj)
+	for _, due := range []time.Time{memo.due, memo.review} {
+		if left := due.Sub(r.Now()); d > 0 && left > 0 {
+			d = min(d, max(left, time.Second))
+		}
 	}
 
 	return d

@@ -56,6 +56,10 @@ type memo struct {
 	held map[access.ID]time.Time
 	// due is when the first of them is deleted in any case, or zero.
 	due time.Time
+	// foreign are the objects whose health counts and that others have applied, and review is when it is due to look whether the
+	// account may still see them, or zero.
+	foreign []access.ID
+	review  time.Time
 	// leaving is when a deletion was seen first, or zero.
 	leaving time.Time
 	// removing is when the deletion began, or zero.

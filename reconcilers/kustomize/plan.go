@@ -60,7 +60,7 @@ func outdated(fetched, now time.Time, interval time.Duration) bool {
 func (r *reconciler) plan(_ context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	var err error
 	if s.client, err = r.clientFor(obj); err != nil {
-		return fmt.Errorf("impersonate service account: %w", err)
+		return err
 	}
 
 	if asked(obj) {
@@ -102,11 +102,33 @@ func (r *reconciler) account(obj *kustomizev1.Kustomization) string {
 	return cmp.Or(obj.Spec.ServiceAccountName, r.DefaultServiceAccount)
 }
 
+// checkAccount returns an error that says where a name comes from that no service account can have.
+func (r *reconciler) checkAccount(obj *kustomizev1.Kustomization) error {
+	name, from := obj.Spec.ServiceAccountName, "spec.serviceAccountName"
+	if name == "" {
+		name, from = r.DefaultServiceAccount, "flag default-service-account"
+	}
+
+	if name == "" {
+		return nil
+	}
+
+	if err := access.CheckAccount(obj.Namespace, name); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+
+	return nil
+}
+
 // clientFor returns the client that acts as the service account of the object.
 func (r *reconciler) clientFor(obj *kustomizev1.Kustomization) (*access.Client, error) {
 	name := r.account(obj)
 	if name == "" {
 		return r.Access.Own(), nil
+	}
+
+	if err := r.checkAccount(obj); err != nil {
+		return nil, err
 	}
 
 	return r.Access.As(obj.Namespace, name)

@@ -18,7 +18,7 @@ import (
 // to write that down. Which kinds that was nobody knows any more, so all are looked through; only if the status leaves it open,
 // for that takes a request for each kind.
 func (r *reconciler) recall(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
-	if (obj.Spec.KubeConfig != nil && s.site == nil) || r.accounted(ctx, obj, s) {
+	if (obj.Spec.KubeConfig != nil && s.site == nil) || r.checkAccount(obj) != nil || r.accounted(ctx, obj, s) {
 		return nil
 	}
 

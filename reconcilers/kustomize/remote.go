@@ -17,17 +17,66 @@ import (
 // connectAgain is when a run looks at the latest whether its cluster is connected to, if nothing wakes it before.
 const connectAgain = time.Minute
 
+// turnAgain is when a run that gave its worker back looks at the latest whether it may go on.
+const turnAgain = 30 * time.Second
+
 type step func(r *reconciler, ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error
 
 // there runs the step in the cluster that the run is about.
 func (r *reconciler) there(run step) func(context.Context, *kustomizev1.Kustomization, *scope) error {
 	return func(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
-		if s.site != nil {
+		if s.site == nil {
+			return run(r, ctx, obj, s)
+		}
+
+		if s.visit == nil && s.site.mayTakeLong(obj, s) {
+			var err error
+			if s.visit, err = r.Remote.Visit(ownerOf(obj).ID); errors.Is(err, remote.ErrBusy) {
+				return engine.Await(turnAgain, err.Error())
+			} else if err != nil {
+				return err
+			}
+		}
+
+		if s.visit == nil {
 			return run(s.site, ctx, obj, s)
 		}
 
-		return run(r, ctx, obj, s)
+		ctx, stop := s.visit.Context(ctx)
+		defer stop()
+
+		return s.timely(run(s.site, ctx, obj, s))
 	}
+}
+
+// mayTakeLong tells whether the rest of a run may send requests, and so wait for the cluster.
+func (r *reconciler) mayTakeLong(obj *kustomizev1.Kustomization, s *scope) bool {
+	return s.decision.work || !obj.DeletionTimestamp.IsZero() || len(s.memo.foreign) > 0 || r.Hub.Blind(ownerOf(obj).ID)
+}
+
+// timely returns the verdict of a step, or, if it failed because the visit had to end, what that means: others that are slow are
+// waited for, and a cluster that takes too long has failed.
+func (s *scope) timely(err error) error {
+	slow, ok := errors.AsType[*remote.SlowError](s.visit.Err())
+	if err == nil || !ok {
+		return err
+	}
+
+	reason := ""
+
+	if v, ok := errors.AsType[*engine.Verdict](err); ok {
+		if v.Outcome != engine.Failed {
+			return err
+		}
+
+		reason = v.Reason
+	}
+
+	if slow.Busy {
+		return engine.Await(turnAgain, slow.Error())
+	}
+
+	return engine.Fail(reason, slow)
 }
 
 // connect finds the cluster that the kubeconfig leads to.
@@ -59,6 +108,10 @@ func (r *reconciler) connect(ctx context.Context, obj *kustomizev1.Kustomization
 
 // enter makes the cluster of the kubeconfig the one that the run is about.
 func (r *reconciler) enter(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	if err := r.checkAccount(obj); err != nil {
+		return err
+	}
+
 	cluster, err := r.Remote.Open(ctx, remote.Request{
 		Owner: ownerOf(obj).ID, Ref: *obj.Spec.KubeConfig, ServiceAccount: r.account(obj),
 	})
