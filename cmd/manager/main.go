@@ -62,6 +62,7 @@ func run(args []string) error {
 	}
 
 	stdlog.SetOutput(build.GuardFatal(os.Stderr)) // a library that gives up must not take the process with it
+	build.LimitCopies()
 	logf.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
 

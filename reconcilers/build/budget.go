@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
 )
 
 // Limits of one build. What is above them fits into no cluster, or is made to cost much.
@@ -16,18 +17,17 @@ const (
 	// maxReadBytes bounds what one build reads, in files of the default size limit: a generator may name one large file under
 	// thousands of keys, and each becomes a copy of its own in memory.
 	maxReadBytes = 8 * DefaultMaxFileSize
-	// maxFileValues and maxValues bound the YAML values in one file and in all that one build reads. A parsed value takes some
-	// two hundred bytes, so that a file of sixteen megabytes of them took two gigabytes.
-	maxFileValues = 2_000_000
-	maxValues     = 3 * maxFileValues
+	// maxValues bounds the YAML values in all that one build reads. A parsed value takes some
+	// two hundred bytes, and in the library six times as many, so that a file of sixteen megabytes of them took gigabytes.
+	maxValues = 1_000_000
 	// maxObjects bounds the objects: an inventory with more fits into no status, and the library compares each with each.
 	maxObjects = 10_000
 )
 
 // A build is large if it has read more than this. Large ones run one after another, because of the memory that they take.
 const (
-	largeBytes  = 4 << 20
-	largeValues = 200_000
+	largeBytes  = 2 << 20
+	largeValues = 100_000
 )
 
 // budget is what one build has spent.
@@ -35,6 +35,9 @@ type budget struct {
 	reads  int
 	bytes  int64 // that were read
 	values int   // that may be in them
+
+	largest int64 // file
+	work    work
 
 	// objects that may be in them at most, and those counted exactly from when that was too many.
 	rough, exact int
@@ -48,6 +51,8 @@ func (b *budget) file(size int64) error {
 		return fmt.Errorf("the build reads more than %d files", maxReads)
 	}
 
+	b.largest = max(b.largest, size)
+
 	if b.bytes += size; b.bytes > maxReadBytes {
 		return fmt.Errorf("the build reads more than %d bytes", maxReadBytes)
 	}
@@ -57,10 +62,11 @@ func (b *budget) file(size int64) error {
 
 // content counts what is in a file.
 func (b *budget) content(data []byte) error {
-	n := countValues(data)
-	if b.values += n; n > maxFileValues || b.values > maxValues {
-		return fmt.Errorf("more than %d values in the file, or %d in all files of the build", maxFileValues, maxValues)
+	if b.values += countValues(data); b.values > maxValues {
+		return fmt.Errorf("more than %d values in the files of the build", maxValues)
 	}
+
+	b.work.uses += int64(bytes.Count(data, []byte("$(")))
 
 	return nil
 }
@@ -70,7 +76,7 @@ func (b *budget) resources(data []byte) error {
 	if n := roughObjects(data); b.rough+n <= maxObjects {
 		b.rough += n
 
-		return nil
+		return b.check()
 	}
 
 	n, err := countObjects(data)
@@ -78,18 +84,25 @@ func (b *budget) resources(data []byte) error {
 		return nil //nolint:nilerr // The library fails on it with the better message.
 	}
 
-	return b.add(n)
+	b.exact += n
+
+	return b.check()
 }
 
-var errTooManyObjects = fmt.Errorf("the build has more than %d objects", maxObjects)
+// kustomization counts what a kustomization generates and does. Read returns the content of a file that it names.
+func (b *budget) kustomization(k *types.Kustomization, read func(string) []byte) error {
+	b.exact += len(k.ConfigMapGenerator) + len(k.SecretGenerator) + len(k.Generators)
+	b.work.kustomization(k, read)
 
-// add counts objects.
-func (b *budget) add(n int) error {
-	if b.exact += n; b.exact > maxObjects {
-		return errTooManyObjects
+	return b.check()
+}
+
+func (b *budget) check() error {
+	if b.exact > maxObjects {
+		return fmt.Errorf("the build has more than %d objects", maxObjects)
 	}
 
-	return nil
+	return b.work.check(b.rough+b.exact, b.bytes, b.largest)
 }
 
 // countValues returns how many values the text holds at most, if it is YAML: each has one of the marks before it.

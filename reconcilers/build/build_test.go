@@ -440,7 +440,7 @@ func TestReadsAreBounded(t *testing.T) {
 
 // A parsed value takes much more than the two bytes that it may be written in.
 func TestValuesAreBounded(t *testing.T) {
-	dense := strings.TrimSuffix(configMap("a"), "\n") + "\nextra: [" + strings.Repeat("0,", maxFileValues) + "0]\n"
+	dense := strings.TrimSuffix(configMap("a"), "\n") + "\nextra: [" + strings.Repeat("0,", maxValues) + "0]\n"
 
 	for name, f := range map[string]files{
 		"Direct":  {"a.yaml": dense},
@@ -448,7 +448,7 @@ func TestValuesAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(Options{}).Build(context.Background(), Request{Dir: f.write(t)})
-			wantError(t, "A file has a limited number of values.", err, `read "a.yaml": more than 2000000 values`)
+			wantError(t, "A file has a limited number of values.", err, `read "a.yaml": more than 1000000 values`)
 		})
 	}
 }

@@ -30,7 +30,15 @@ func (t *tree) checkKustomization(file string, data []byte) (*types.Kustomizatio
 		return nil, errOwnSchema
 	}
 
-	return k, t.check(file, k, data)
+	if err := t.check(file, k, data); err != nil {
+		return nil, err
+	}
+
+	if err := t.spent.kustomization(k, t.reader(file)); err != nil {
+		return nil, fmt.Errorf("read %q: %w", file, err)
+	}
+
+	return k, nil
 }
 
 func (t *tree) check(file string, k *types.Kustomization, data []byte) error {
@@ -180,13 +188,13 @@ func (t *tree) checkPlugin(file, ref string, depth int) error {
 		return fmt.Errorf("read %q: plugin configurations are nested too deep", file)
 	}
 
-	if err := checkPluginConfig(file, []byte(ref)); err != nil {
+	if err := t.checkPluginConfig(file, []byte(ref)); err != nil {
 		return err
 	}
 
 	name := path.Join(path.Dir(file), ref)
 	if data, err := t.read(name); err == nil {
-		return checkPluginConfig(name, data)
+		return t.checkPluginConfig(name, data)
 	} else if t.refused != nil {
 		return err
 	}
@@ -246,7 +254,7 @@ func (t *tree) checkPluginDirectory(dir string, depth int) error {
 }
 
 // checkPluginConfig refuses plugin configurations that inflate charts, or hold a remote path.
-func checkPluginConfig(file string, data []byte) error {
+func (t *tree) checkPluginConfig(file string, data []byte) error {
 	if err := checkAliases(data); err != nil {
 		return fmt.Errorf("read %q: %w", file, err)
 	}
@@ -264,6 +272,11 @@ func checkPluginConfig(file string, data []byte) error {
 
 		if err := checkNode(file, &node, false); err != nil {
 			return err
+		}
+
+		var value any
+		if node.Decode(&value) == nil {
+			t.spent.work.plugin(value, t.reader(file))
 		}
 	}
 

@@ -88,6 +88,8 @@ func (b *Builder) attempt(t *tree, dir, file string, found *plain, spec *Spec) (
 		}
 	}
 
+	t.spent = budget{} // the library reads it once more
+
 	result, err := b.run(t, dir)
 	if err != nil && found == nil {
 		return nil, fmt.Errorf("kustomize build failed: %q: %w", file, err)
@@ -177,8 +179,16 @@ type pathError struct{ err error }
 
 func shorten(err error) error { return &pathError{err} }
 
+// maxErrorText is how much is told of what the library says, in bytes: it may quote whole files, again for each base.
+const maxErrorText = 4 << 10
+
 func (e *pathError) Error() string {
-	text := strings.ReplaceAll(e.err.Error(), treeRoot+"/", "")
+	text := e.err.Error()
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText/2] + " … " + text[len(text)-maxErrorText/2:]
+	}
+
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, ""), treeRoot+"/", "")
 
 	return strings.ReplaceAll(text, treeRoot, ".")
 }
