@@ -70,6 +70,8 @@ type Options struct {
 	KubeconfigRules                 access.Rules
 	AdditiveReadyExpr               bool
 
+	Decryption DecryptionOptions
+
 	// OverrideManagers are the beginnings of the names of field managers whose fields are taken over, and
 	// ExactOverrideManagers whole names.
 	OverrideManagers, ExactOverrideManagers []string

@@ -40,6 +40,8 @@ type config struct {
 	defaultSA            string
 	kubeconfigSA         string
 	kubeconfigRules      access.Rules
+	decryption           controllers.DecryptionOptions
+	vaultCA              string // a file
 
 	concurrent        int
 	concurrentSSA     int
@@ -85,7 +87,9 @@ func environment(getenv func(string) string) config {
 		namespace = "flux-system"
 	}
 
-	return config{namespace: namespace, hostname: host}
+	return config{namespace: namespace, hostname: host, vaultCA: getenv("VAULT_CACERT"), decryption: controllers.DecryptionOptions{
+		VaultAddress: getenv("VAULT_ADDR"), VaultToken: getenv("VAULT_TOKEN"), VaultNamespace: getenv("VAULT_NAMESPACE"),
+	}}
 }
 
 // parse reads the arguments. Flags of Flux that mean nothing to this version are taken, and remembered in unused.
@@ -148,6 +152,8 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.noCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse references to objects of other namespaces.")
 	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
 	fs.StringVar(&c.kubeconfigSA, "default-kubeconfig-service-account", "", "The ServiceAccount that gives the identity for remote clusters where none is named.")
+	fs.StringVar(&c.decryption.DefaultServiceAccount, "default-decryption-service-account", "", "The ServiceAccount that gives the identity for key services where none is named.")
+	fs.StringVar(&c.decryption.VaultInstances, "sops-vault-configmap", "", "The ConfigMap with the Vaults that ServiceAccounts may log in to.")
 	fs.BoolVar(&c.kubeconfigRules.Exec, "insecure-kubeconfig-exec", false, "Let kubeconfigs of users run programs to get credentials.")
 	fs.BoolVar(&c.kubeconfigRules.InsecureTLS, "insecure-kubeconfig-tls", false, "Let kubeconfigs of users leave the server unverified.")
 	fs.IntVar(&c.concurrent, "concurrent", 0, "How many objects of a kind reconcile at a time. Zero: as many as suit the kind.")
@@ -190,8 +196,8 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
-		"default-decryption-service-account", "default-workload-identity-service-account",
-		"sops-age-secret", "sops-vault-configmap",
+		"default-workload-identity-service-account",
+		"sops-age-secret",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",

@@ -107,14 +107,18 @@ func TestEnvironment(t *testing.T) {
 	c, err := parse(nil, func(key string) string {
 		return map[string]string{
 			"RUNTIME_NAMESPACE": "gitops", "HOSTNAME": "pod-1", "STORAGE_PATH": "/elsewhere", "EVENTS_ADDR": "http://events/",
+			"VAULT_ADDR": "https://vault/", "VAULT_TOKEN": "t", "VAULT_NAMESPACE": "n", "VAULT_CACERT": "/ca",
 		}[key]
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	got := []string{c.namespace, c.hostname, c.storagePath, c.eventsAddr}
-	if diff := cmp.Diff([]string{"gitops", "pod-1", "/elsewhere", "http://events/"}, got); diff != "" {
+	got := []string{
+		c.namespace, c.hostname, c.storagePath, c.eventsAddr,
+		c.decryption.VaultAddress, c.decryption.VaultToken, c.decryption.VaultNamespace, c.vaultCA,
+	}
+	if diff := cmp.Diff([]string{"gitops", "pod-1", "/elsewhere", "http://events/", "https://vault/", "t", "n", "/ca"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

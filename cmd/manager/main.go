@@ -114,8 +114,15 @@ func (c *config) options() (controllers.Options, error) {
 		return controllers.Options{}, fmt.Errorf("--custom-apply-stage-kinds: %w", err)
 	}
 
+	decryption := c.decryption
+	if c.vaultCA != "" {
+		if decryption.VaultCA, err = os.ReadFile(c.vaultCA); err != nil {
+			return controllers.Options{}, fmt.Errorf("VAULT_CACERT: %w", err)
+		}
+	}
+
 	return controllers.Options{
-		Components: components, Config: restConfig,
+		Components: components, Config: restConfig, Decryption: decryption,
 		Namespace: c.namespace, Hostname: c.hostname, Image: c.image,
 		UserAgent:   "weir/" + version + " (" + strings.Join(c.controllers, ",") + ")",
 		MetricsAddr: c.metricsAddr, HealthAddr: c.healthAddr, EventsAddr: c.eventsAddr,
