@@ -57,6 +57,9 @@ type Options struct {
 	Concurrency int
 	// Strict makes duplicate fields an error, too; unknown fields always are.
 	Strict bool
+	// Key of the digests of a Diff, which needs one: a digest that anybody can compute lets those who may read it, and not the
+	// Secrets that it is about, guess what is in these. The same key makes the same digests.
+	Key []byte
 }
 
 // ApplierOptions are the dependencies of an Applier.

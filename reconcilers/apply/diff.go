@@ -2,10 +2,13 @@ package apply
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash"
 	"maps"
 	"reflect"
 	"slices"
@@ -30,14 +33,19 @@ type Difference struct {
 	Changes Changes
 	// Text says for people what changes, with the values of Secrets masked. It ends with a newline, or is empty.
 	Text string
-	// Digest identifies all of it, the masked values included, as "sha256:<hex>".
+	// Digest identifies all of it, the masked values included, as "sha256:<hex>", to those who have the key.
 	Digest string
+	// Parts identify in the same way what would be done to each object, in the order of the changes.
+	Parts []string
 }
 
 // Diff tells what an Apply with these options, and a Prune of what the inventory has and the set has not, if prune is set,
 // would change. It changes nothing, not even what the applier knows. Each object takes a read and a dry run. What is refused
 // is returned as Errors, as by Apply.
 func (a *Applier) Diff(ctx context.Context, c *access.Client, owner Owner, set []*unstructured.Unstructured, prune bool, o Options) (*Difference, error) {
+	if len(o.Key) == 0 {
+		return nil, errors.New("the digest of a difference needs a key")
+	}
 	objects, refused, err := prepare(ctx, owner, set, c.Mapping, o)
 	if err != nil {
 		return nil, err
@@ -70,19 +78,19 @@ func (a *Applier) Diff(ctx context.Context, c *access.Client, owner Owner, set [
 		}
 		found = slices.Concat(found, gone)
 	}
-	return sum(found), nil
+	return sum(found, o.Key), nil
 }
 
 // entry is what would be done to one object.
 type entry struct {
 	Change
 	lines  []string
-	digest string // of what is not to be shown
+	digest string // of what is not to be shown, and never is itself
 }
 
-func sum(entries []entry) *Difference {
+func sum(entries []entry, key []byte) *Difference {
 	d := &Difference{}
-	hash := sha256.New()
+	all := hmac.New(sha256.New, key)
 	text := &strings.Builder{}
 	for _, e := range entries {
 		if e.Action == Unchanged || e.Action == Skipped {
@@ -93,11 +101,17 @@ func sum(entries []entry) *Difference {
 		for _, line := range e.lines {
 			_, _ = fmt.Fprintln(text, "  "+line)
 		}
-		_, _ = fmt.Fprintf(hash, "%s %q %q\n", e.Change, e.lines, e.digest)
+		part := hmac.New(sha256.New, key)
+		_, _ = fmt.Fprintf(part, "%q %s %q %q", e.Group, e.Change, e.lines, e.digest)
+		d.Parts = append(d.Parts, written(part))
+		_, _ = fmt.Fprintln(all, d.Parts[len(d.Parts)-1])
 	}
-	d.Text, d.Digest = text.String(), "sha256:"+hex.EncodeToString(hash.Sum(nil))
+	d.Text, d.Digest = text.String(), written(all)
 	return d
 }
+
+// written writes a digest.
+func written(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
 // compare tells what would become of one object.
 func (r *run) compare(ctx context.Context, k *task) (entry, error) {
@@ -219,9 +233,8 @@ func tidy(obj map[string]any) map[string]any {
 }
 
 func digestOf(lines []string) string {
-	hash := sha256.New()
-	_, _ = fmt.Fprintf(hash, "%q", lines)
-	return hex.EncodeToString(hash.Sum(nil))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", lines))
+	return hex.EncodeToString(sum[:])
 }
 
 // differences returns one line for each field that differs.

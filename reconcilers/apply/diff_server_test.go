@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: left, namespace: NS, annotations: {kustomize.toolkit.fluxcd.io/reconcile: disabled}}
 `
-	o := apply.Options{Inventory: b.refs("ConfigMap", "config", "gone", "kept", "theirs", "missing")}
+	o := apply.Options{Key: []byte("key"), Inventory: b.refs("ConfigMap", "config", "gone", "kept", "theirs", "missing")}
 	diff := func(set string) *apply.Difference {
 		t.Helper()
 		d, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(set), true, o)
@@ -68,6 +69,17 @@ ConfigMap/NS/gone deleted
 	same(t, "nothing is written", 0, b.counter.Take()["apply"])
 	same(t, "the same again", d, diff(set))
 	same(t, "another password is another plan", false, d.Digest == diff(strings.ReplaceAll(set, "swordfish", "swordfush")).Digest)
+
+	other := o
+	other.Key = []byte("another")
+	if e, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(set), true, other); err != nil || e.Text != d.Text || e.Digest == d.Digest ||
+		slices.ContainsFunc(e.Parts, func(p string) bool { return slices.Contains(d.Parts, p) }) {
+		t.Errorf("who has not the key can make the digest, and so guess the password: %v", err)
+	}
+	other.Key = nil
+	if e, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(set), true, other); err == nil {
+		t.Errorf("without a key the digest is %q", e.Digest)
+	}
 
 	b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"added":"x"}}`)
 	same(t, "what others do with what is theirs is no other plan", d.Digest, diff(set).Digest)

@@ -2,8 +2,12 @@ package kustomize
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,23 +31,34 @@ const (
 // approve waits until somebody has approved exactly what an apply and a prune are going to change. An apply that has begun
 // goes on to its end.
 func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
-	if !s.decision.work || obj.Spec.Plan != kustomizev1.PlanManual || s.memo.approved == s.inputs {
+	if !s.decision.work || obj.Spec.Plan != kustomizev1.PlanManual {
 		return nil
 	}
 
-	s.memo.approved = ""
-
 	progress(ctx, obj, s, "Planning")
 
-	diff, err := r.Applier.Diff(ctx, s.client, ownerOf(obj), s.set.Objects, obj.Spec.Prune, r.applyOptions(obj, s, ""))
+	options := r.applyOptions(obj, s, "")
+
+	var err error
+	if options.Key, err = r.planKey(ctx, obj); err != nil {
+		return r.failed(obj, s, meta.ReconciliationFailedReason, err)
+	}
+
+	diff, err := r.Applier.Diff(ctx, s.client, ownerOf(obj), s.set.Objects, obj.Spec.Prune, options)
 	if err != nil {
 		r.intend(ctx, obj, s)
 
 		return r.failed(obj, s, meta.ReconciliationFailedReason, r.blame(ctx, obj, s, err))
 	}
 
+	if s.memo.approved == s.inputs && within(diff.Parts, s.memo.parts) {
+		return nil // what is left of it
+	}
+
+	s.memo.approved = ""
+
 	if len(diff.Changes) == 0 || obj.Annotations[kustomizev1.ApprovedPlanAnnotation] == diff.Digest {
-		s.memo.approved, s.memo.asked = s.inputs, ""
+		s.memo.approved, s.memo.asked, s.memo.parts = s.inputs, "", diff.Parts
 
 		return nil
 	}
@@ -67,6 +82,33 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 
 	return engine.Await(obj.Spec.Interval.Duration,
 		fmt.Sprintf("Waiting for the approval of plan %s in ConfigMap '%s/%s'", diff.Digest, obj.Namespace, name))
+}
+
+// planKey returns the key of the digests of plans for the object. Those of others have other keys, so that what is equal in two
+// plans does not show.
+func (r *reconciler) planKey(ctx context.Context, obj *kustomizev1.Kustomization) ([]byte, error) {
+	if r.PlanKey == nil {
+		return nil, errors.New("spec.plan is not possible: there is no key for the digests of plans")
+	}
+
+	secret, err := r.PlanKey(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get the key for the digests of plans: %w", err)
+	}
+
+	if len(secret) == 0 {
+		return nil, errors.New("get the key for the digests of plans: it is empty")
+	}
+
+	key := hmac.New(sha256.New, secret)
+	_, _ = key.Write([]byte(obj.UID))
+
+	return key.Sum(nil), nil
+}
+
+// within tells whether all that is left to do was approved. An object that somebody has changed since is another thing to do.
+func within(left, approved []string) bool {
+	return !slices.ContainsFunc(left, func(part string) bool { return !slices.Contains(approved, part) })
 }
 
 // counts says how many objects a plan is about.

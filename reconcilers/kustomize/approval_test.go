@@ -1,6 +1,8 @@
 package kustomize_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -164,6 +166,111 @@ func TestPlanGoesOn(t *testing.T) {
 
 	if obj := e.ready("app"); obj.Status.LastAppliedRevision != "main@sha1:2" {
 		t.Errorf("applied is %q", obj.Status.LastAppliedRevision)
+	}
+
+	e.letGo()
+}
+
+// TestPlanRestart holds that an approval outlives the process: what was approved is applied, and nothing else.
+func TestPlanRestart(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1"), "s.yaml": secret("s", "hunter2")})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Plan = kustomizev1.PlanManual })
+	e.once("app")
+	digest := e.data("app-plan")["digest"]
+	e.approve("app", digest)
+	e.restart()
+
+	if e.ready("app"); e.data("a")["key"] != "1" {
+		t.Error("what was approved before a restart is not applied after it")
+	}
+
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2"), "s.yaml": secret("s", "hunter2")})
+	e.once("app")
+	digest = e.data("app-plan")["digest"]
+	e.approve("app", digest)
+
+	a := &corev1.ConfigMap{}
+	e.fetch(a, "a")
+	a.Data["key"] = "edited"
+	must(t, e.c.Update(t.Context(), a, client.FieldOwner("somebody")))
+	e.restart()
+
+	if obj, _ := e.once("app"); engine.IsTrue(obj, meta.ReadyCondition) || e.data("a")["key"] != "edited" || e.data("app-plan")["digest"] == digest {
+		t.Error("something else than was approved is applied after a restart")
+	}
+
+	// With another key, as when it was lost, nothing is approved any more.
+	e.approve("app", e.data("app-plan")["digest"])
+	e.deps.PlanKey = func(context.Context) ([]byte, error) { return []byte("another"), nil }
+	e.restart()
+
+	if e.once("app"); e.data("a")["key"] != "edited" {
+		t.Error("an approval that nobody can check is taken for one")
+	}
+
+	for name, key := range map[string]func(context.Context) ([]byte, error){
+		"get the key for the digests of plans: no":                            func(context.Context) ([]byte, error) { return nil, errors.New("no") },
+		"get the key for the digests of plans: it is empty":                   func(context.Context) ([]byte, error) { return nil, nil },
+		"spec.plan is not possible: there is no key for the digests of plans": nil,
+	} {
+		e.deps.PlanKey = key
+		e.restart()
+
+		obj, _ := e.once("app")
+		if got, want := says(obj, meta.ReadyCondition), "False ReconciliationFailed: "+name; got != want {
+			t.Errorf("Ready is %q, want %q", got, want)
+		}
+	}
+}
+
+// TestPlanOfAnother holds that equal plans of two Kustomizations have digests that do not show it.
+func TestPlanOfAnother(t *testing.T) {
+	e := newEnv(t)
+	e.publish("repo", "main@sha1:1", map[string]string{"s.yaml": secret("s", "hunter2")})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Plan = kustomizev1.PlanManual })
+	e.once("app")
+	first := e.data("app-plan")["digest"]
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+	e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Plan = kustomizev1.PlanManual })
+	must(t, client.IgnoreNotFound(e.c.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "app-plan"}})))
+	e.once("app")
+
+	if second := e.data("app-plan")["digest"]; first == "" || first == second {
+		t.Errorf("the digests are %q and %q", first, second)
+	}
+}
+
+// TestPlanEditedMeanwhile holds that what somebody changes while an approved apply waits is not put back without approval.
+func TestPlanEditedMeanwhile(t *testing.T) {
+	e := newEnv(t, func(d *kustomize.Deps) { d.Blink = 1 })
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1"), "job.yaml": heldJob("main:1")})
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Force, s.Plan = true, kustomizev1.PlanManual })
+	e.once("app")
+	e.approve("app", e.data("app-plan")["digest"])
+	e.ready("app")
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2"), "job.yaml": heldJob("main:2")})
+	e.once("app")
+	e.approve("app", e.data("app-plan")["digest"])
+	e.once("app") // a is applied, and the job waits for its end
+
+	a := &corev1.ConfigMap{}
+	e.fetch(a, "a")
+	a.Data["key"] = "edited"
+	must(t, e.c.Update(t.Context(), a, client.FieldOwner("somebody")))
+	e.letGo()
+	e.once("app")
+	e.once("app")
+
+	if got := e.data("a")["key"]; got != "edited" {
+		t.Errorf("a is %q: it was changed without approval", got)
+	}
+
+	e.approve("app", e.data("app-plan")["digest"])
+
+	if e.ready("app"); e.data("a")["key"] != "2" {
+		t.Error("what was approved is not applied")
 	}
 
 	e.letGo()

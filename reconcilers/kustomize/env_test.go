@@ -163,6 +163,7 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 			return obj, c.Get(ctx, key, obj)
 		}),
 		Configs: configs{c}, Trees: trees, Builder: build.New(build.Options{}), Now: e.clock.now,
+		PlanKey: func(context.Context) ([]byte, error) { return []byte("the key of a test"), nil },
 	}
 	e.deps.Expressions, err = expression.New()
 	must(t, err)

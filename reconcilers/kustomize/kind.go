@@ -99,6 +99,10 @@ type Deps struct {
 	// Expressions compiles the expressions of health checks and dependencies.
 	Expressions *expression.Compiler
 
+	// PlanKey returns the secret of the process that makes the digests of plans, the same one after a restart and for all replicas.
+	// Nil refuses plans.
+	PlanKey func(ctx context.Context) ([]byte, error)
+
 	// AdditiveReadyExpr makes a dependency with an expression meet what one without has to meet, too (feature gate
 	// AdditiveCELDependencyCheck). Otherwise the expression alone decides.
 	AdditiveReadyExpr bool

@@ -50,8 +50,10 @@ type memo struct {
 
 	// attempt is the one that is going on, or nil.
 	attempt *attempt
-	// approved are the inputs whose plan is being applied, and asked is the plan whose approval was asked for.
+	// approved are the inputs whose plan is being applied, parts what it does to each object, and asked is the plan whose approval
+	// was asked for.
 	approved, asked string
+	parts           []string
 	// held is since when objects that left the set are not deleted, because others may take them over.
 	held map[access.ID]time.Time
 	// due is when the first of them is deleted in any case, or zero.
