@@ -68,7 +68,7 @@ func setupKustomization(p *Process) error {
 	clusters := remote.New(remote.Options{
 		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
 		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
-		Cloud: clouds{n.cloud},
+		Cloud: clouds{n.cloud}, Workers: p.workers(kustomizationWorkers),
 	})
 
 	if err := p.Add(manager.RunnableFunc(func(ctx context.Context) error {
@@ -86,16 +86,25 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
+	plans := &planKey{namespace: p.Namespace, live: p.GetAPIReader(), writer: p.GetClient()}
+
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher}),
-		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, AdditiveReadyExpr: p.AdditiveReadyExpr,
+		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: plans.get,
+		AdditiveReadyExpr: p.AdditiveReadyExpr,
 		Family:               family,
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.Kustomizations.NoExternalArtifacts,
 		NoFailFast: p.Kustomizations.NoFailFast, NoCommitStatus: p.Kustomizations.NoCommitStatus,
 	})
+
+	forget := kind.Forget
+	kind.Forget = func(key types.NamespacedName) {
+		n.cloud.Forget(kind.Name, key.Namespace, key.Name)
+		forget(key)
+	}
 
 	find := finder(p, &kustomizev1.KustomizationList{})
 	watches := append(p.watchSources(find), p.watchDependencies(find), p.watchFamily(family))
