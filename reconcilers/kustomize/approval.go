@@ -128,7 +128,7 @@ func (r *reconciler) writePlan(
 	client := r.home.Own()
 	ref := access.Ref{ID: access.ID{Kind: "ConfigMap", Namespace: obj.Namespace, Name: name}, Version: "v1"}
 	data := map[string]string{
-		"digest": diff.Digest, "revision": s.artifact.Revision, "plan": cutPlan(s.variables.Redact(diff.Text)),
+		"digest": diff.Digest, "revision": s.artifact.Revision, "plan": cutPlan(s.redact(diff.Text)),
 	}
 
 	live, err := client.Get(ctx, ref)

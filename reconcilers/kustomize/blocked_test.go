@@ -108,16 +108,6 @@ func TestBlocked(t *testing.T) {
 		change func(*kustomizev1.Kustomization)
 		want   want
 	}{
-		"Unsupported": {
-			reason: "Fields that are not acted on stall the object before anything is read.",
-			change: func(k *kustomizev1.Kustomization) {
-				k.Spec.Decryption = &kustomizev1.Decryption{Provider: "sops"}
-			},
-			want: want{
-				reason: "FeatureGateDisabled", message: "not supported by this version: spec.decryption", stalled: true,
-				event: "Warning FeatureGateDisabled not supported by this version: spec.decryption",
-			},
-		},
 		"SourceMissing": {
 			reason: "A source that is not there may come.",
 			deps:   Deps{Sources: source(nil, notFound("gitrepositories", "repo"))},

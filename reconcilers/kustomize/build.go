@@ -42,7 +42,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if err != nil {
 		s.memo.end()
 
-		return engine.Fail(meta.BuildFailedReason, redact(err, s.variables))
+		return engine.Fail(meta.BuildFailedReason, redact(err, s))
 	}
 
 	s.set, s.memo.set = set, set.Digest
@@ -98,7 +98,7 @@ func (r *reconciler) unavailable(s *scope, err error) error {
 
 // requestFor says what to build, but for where it is.
 func requestFor(obj *kustomizev1.Kustomization, s *scope) build.Request {
-	return build.Request{
+	request := build.Request{
 		Digest: s.artifact.Digest,
 		Owner:  obj.Namespace,
 		Path:   obj.Spec.Path,
@@ -117,6 +117,12 @@ func requestFor(obj *kustomizev1.Kustomization, s *scope) build.Request {
 		Always: obj.Spec.PostBuild != nil &&
 			obj.Spec.PostBuild.GetSubstituteStrategy() == kustomizev1.SubstituteAlways,
 	}
+
+	if s.session != nil {
+		request.Decrypter = s.session
+	}
+
+	return request
 }
 
 // encrypted refuses Secrets that are still encrypted: they would be applied as rubbish.

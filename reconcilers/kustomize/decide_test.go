@@ -259,21 +259,6 @@ func TestRemovalOf(t *testing.T) {
 	}
 }
 
-func TestUnsupported(t *testing.T) {
-	spec := &kustomizev1.KustomizationSpec{
-		Decryption: &kustomizev1.Decryption{},
-	}
-
-	want := "spec.decryption"
-	if got := strings.Join(unsupported(spec), " "); got != want {
-		t.Errorf("unsupported(): %s, want %s", got, want)
-	}
-
-	if got := unsupported(&built(nil).Spec); got != nil {
-		t.Errorf("unsupported(): %v, want none", got)
-	}
-}
-
 func TestKeys(t *testing.T) {
 	obj := built(func(k *kustomizev1.Kustomization) {
 		k.Spec.DependsOn = []meta.DependencyReference{{Name: "a"}, {Name: "b", Namespace: "other"}}
@@ -433,16 +418,20 @@ func TestMemory(t *testing.T) {
 	}
 
 	start := time.Now()
-	key := attemptOf(obj, &meta.Artifact{Revision: "r", Digest: "d"}, nil)
+	key := attemptOf(obj, &meta.Artifact{Revision: "r", Digest: "d"}, nil, "")
 	first := known.begin(key, start)
 
 	if again := known.begin(key, start.Add(time.Hour)); again != first || !again.began.Equal(start) {
 		t.Error("an attempt that goes on begins anew")
 	}
 
-	next := attemptOf(obj, &meta.Artifact{Revision: "r2", Digest: "d"}, nil)
+	next := attemptOf(obj, &meta.Artifact{Revision: "r2", Digest: "d"}, nil, "")
 	if known.begin(next, start) == first {
 		t.Error("another revision does not supersede the attempt")
+	}
+
+	if attemptOf(obj, &meta.Artifact{Revision: "r", Digest: "d"}, nil, "keys") == key {
+		t.Error("other keys are no other attempt")
 	}
 
 	reborn := built(func(k *kustomizev1.Kustomization) { k.UID = "2" })

@@ -11,8 +11,6 @@
 // What leaves a set may have moved to another Kustomization of the same source, so it is deleted when all of them have looked
 // at the revision, or after a while. With spec.plan Manual nothing is changed, drift included, that nobody has approved.
 //
-// Fields that this version does not act on stall the object: they are never silently left out.
-//
 // The package does not know how objects are built, applied or watched (packages build, apply and health), and not when an
 // object runs (package controllers).
 package kustomize

@@ -15,7 +15,6 @@ import (
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 )
 
@@ -333,15 +332,4 @@ spec:
 	e.costs()
 	e.once("app")
 	e.wantCosts("a Kustomization that applied itself", nil)
-}
-
-func TestUnsupportedAppliesNothing(t *testing.T) {
-	e := newEnv(t)
-	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
-	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.Decryption = &kustomizev1.Decryption{Provider: "sops"} })
-
-	obj, after := e.once("app")
-	if !engine.IsTrue(obj, meta.StalledCondition) || after != 0 || e.data("a") != nil {
-		t.Errorf("Stalled is %q, next run in %s", says(obj, meta.StalledCondition), after)
-	}
 }

@@ -26,7 +26,8 @@ func DependencyKeys(obj *kustomizev1.Kustomization) []types.NamespacedName {
 	return keys
 }
 
-// ConfigKeys returns the objects of the kind, ConfigMap or Secret, that hold variables or the kubeconfig of the Kustomization.
+// ConfigKeys returns the objects of the kind, ConfigMap or Secret, that hold variables, the kubeconfig or the keys for decryption of
+// the Kustomization.
 func ConfigKeys(obj *kustomizev1.Kustomization, kind string) []types.NamespacedName {
 	var keys []types.NamespacedName
 
@@ -37,6 +38,10 @@ func ConfigKeys(obj *kustomizev1.Kustomization, kind string) []types.NamespacedN
 		case kind == meta.KindConfigMap && to.ConfigMapRef != nil:
 			keys = append(keys, types.NamespacedName{Namespace: obj.Namespace, Name: to.ConfigMapRef.Name})
 		}
+	}
+
+	if d := obj.Spec.Decryption; d != nil && d.SecretRef != nil && kind == meta.KindSecret {
+		keys = append(keys, types.NamespacedName{Namespace: obj.Namespace, Name: d.SecretRef.Name})
 	}
 
 	if obj.Spec.PostBuild == nil {

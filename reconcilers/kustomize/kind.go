@@ -18,6 +18,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
+	"github.com/weir-dev/weir/reconcilers/decryption"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
@@ -95,6 +96,9 @@ type Deps struct {
 
 	// Remote are the clusters of kubeconfigs. They wake as Access's Applier and Hub do.
 	Remote *remote.Clusters
+
+	// Decryption decrypts what is built.
+	Decryption *decryption.Decryption
 
 	// Expressions compiles the expressions of health checks and dependencies.
 	Expressions *expression.Compiler
@@ -178,6 +182,8 @@ type scope struct {
 	artifact   *meta.Artifact   // set by resolve
 	variables  *build.Variables // set by load
 
+	session *decryption.Session // decrypts, if anything is to be; set by unlock
+
 	site  *reconciler   // works in the remote cluster, if there is one; set by connect and reach
 	visit *remote.Visit // of the remote cluster, from the first step that may take long there
 
@@ -247,11 +253,11 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		Open:  r.open,
 		Close: closeRun,
 		Steps: engine.Steps[*kustomizev1.Kustomization, scope]{
-			{Name: "check", Reason: meta.FeatureGateDisabledReason, Run: check},
 			{Name: "compile", Reason: meta.InvalidCELExpressionReason, Run: r.compile},
 			{Name: "resolve", Reason: meta.ArtifactFailedReason, Run: r.resolve},
 			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: r.depend},
 			{Name: "load", Reason: meta.BuildFailedReason, Run: r.load},
+			{Name: "unlock", Reason: meta.BuildFailedReason, Run: r.unlock},
 			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: r.connect},
 			{Name: "plan", Reason: meta.ReconciliationFailedReason, Run: r.there((*reconciler).plan)},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},

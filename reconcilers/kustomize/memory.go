@@ -80,12 +80,12 @@ type attempt struct {
 
 // attemptKey tells attempts apart. A new one supersedes what the old one waits for.
 type attemptKey struct {
-	generation                  int64
-	revision, digest, variables string
+	generation                        int64
+	revision, digest, variables, keys string
 }
 
-func attemptOf(obj *kustomizev1.Kustomization, a *meta.Artifact, v *build.Variables) attemptKey {
-	return attemptKey{generation: obj.Generation, revision: a.Revision, digest: a.Digest, variables: v.Digest()}
+func attemptOf(obj *kustomizev1.Kustomization, a *meta.Artifact, v *build.Variables, keys string) attemptKey {
+	return attemptKey{generation: obj.Generation, revision: a.Revision, digest: a.Digest, variables: v.Digest(), keys: keys}
 }
 
 // begin returns the attempt for the key: the one that goes on, or a new one.

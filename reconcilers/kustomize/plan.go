@@ -68,9 +68,9 @@ func (r *reconciler) plan(_ context.Context, obj *kustomizev1.Kustomization, s *
 	}
 
 	now := r.Now()
-	s.attempt = s.memo.begin(attemptOf(obj, s.artifact, s.variables), now)
+	s.attempt = s.memo.begin(attemptOf(obj, s.artifact, s.variables, s.keys()), now)
 	s.inputs = strings.Join([]string{
-		fmt.Sprint(obj.Generation), s.artifact.Revision, s.artifact.Digest, s.variables.Digest(),
+		fmt.Sprint(obj.Generation), s.artifact.Revision, s.artifact.Digest, s.variables.Digest(), s.keys(),
 	}, "\n")
 
 	if !slices.Equal(entries(obj.Status.Inventory), s.memo.inventory) {
@@ -150,7 +150,7 @@ func (r *reconciler) failed(obj *kustomizev1.Kustomization, s *scope, reason str
 
 	s.memo.end()
 
-	return engine.Fail(reason, redact(err, s.variables))
+	return engine.Fail(reason, redact(err, s))
 }
 
 // record adds the end of the attempt to the history.

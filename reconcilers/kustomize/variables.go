@@ -77,15 +77,15 @@ func setAll(v *build.Variables, values map[string]string, secret bool) error {
 	return nil
 }
 
-// redactedError is an error without the values of secret variables.
+// redactedError is an error without secrets.
 type redactedError struct {
 	err  error
 	text string
 }
 
-// redact hides the values of secret variables, which the API server may quote.
-func redact(err error, v *build.Variables) error {
-	return &redactedError{err: err, text: v.Redact(err.Error())}
+// redact hides the values of secret variables and what was decrypted, which the API server may quote.
+func redact(err error, s *scope) error {
+	return &redactedError{err: err, text: s.redact(err.Error())}
 }
 
 // Error implements error.
