@@ -173,7 +173,7 @@ func TestContractLife(t *testing.T) {
 		e.wantEvents()
 	})
 
-	e.phase("Resumed", func(t *testing.T) {
+	e.phase("Resumed", func(*testing.T) {
 		e.publish("repo", "main@sha1:5", map[string]string{"app.yaml": deployment("web", "a:1")})
 		e.edit("app", func(k *kustomizev1.Kustomization) {
 			k.Spec.Suspend, k.Spec.HealthCheckExprs, k.Spec.Wait = false, nil, false

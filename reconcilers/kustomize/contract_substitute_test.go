@@ -90,13 +90,8 @@ func TestContractSubstitute(t *testing.T) {
 	from := func(refs ...kustomizev1.SubstituteReference) *kustomizev1.PostBuild {
 		return &kustomizev1.PostBuild{SubstituteFrom: refs}
 	}
-	set := func(pairs ...string) *kustomizev1.PostBuild {
-		p := &kustomizev1.PostBuild{Substitute: map[string]string{}}
-		for i := 0; i < len(pairs); i += 2 {
-			p.Substitute[pairs[i]] = pairs[i+1]
-		}
-
-		return p
+	set := func(name, value string) *kustomizev1.PostBuild {
+		return &kustomizev1.PostBuild{Substitute: map[string]string{name: value}}
 	}
 
 	const failed = "False BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: "
