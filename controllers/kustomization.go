@@ -93,7 +93,7 @@ func setupKustomization(p *Process) error {
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher}),
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: plans.get,
-		AdditiveReadyExpr: p.AdditiveReadyExpr,
+		AdditiveReadyExpr:    p.AdditiveReadyExpr,
 		Family:               family,
 		Decryption:           decryption.New(decryption.Options{Secrets: configs}),
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,

@@ -243,6 +243,13 @@ func (c *config) validate() error {
 		c.tokenCacheSize, c.tokenCacheAge)
 	check(c.reconciliationTimeout > 0, "--reconciliation-timeout is %s: want a positive time", c.reconciliationTimeout)
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
+	for flag, name := range map[string]string{
+		"default-service-account": c.defaultSA, "default-kubeconfig-service-account": c.kubeconfigSA,
+	} {
+		err := access.CheckAccount("default", name)
+		check(name == "" || err == nil, "--%s is %q: no service account can have the name", flag, name)
+	}
+
 	check(c.retentionRecords >= 1, "--artifact-retention-records is %d: want 1 or more", c.retentionRecords)
 
 	for _, name := range slices.Sorted(maps.Keys(gates())) {

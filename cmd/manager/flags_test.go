@@ -92,6 +92,8 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		"Selector": {"--watch-label-selector=a in", "--watch-label-selector"},
 		"Gate":     {"--feature-gates=ExternalArtifact=maybe", "ExternalArtifact"},
 		"Stage":    {"--custom-apply-stage-kinds=Secret", `"Secret"`},
+		"Account":  {"--default-service-account=kube-system:default", "--default-service-account"},
+		"Remote":   {"--default-kubeconfig-service-account=Default", "--default-kubeconfig-service-account"},
 		"Records":  {"--artifact-retention-records=0", "--artifact-retention-records"},
 	} {
 		t.Run(name, func(t *testing.T) {
