@@ -28,7 +28,13 @@ import (
 // sky is the cloud of all tests: the authority of its certificates has to be known before the first connection is made.
 var sky *clouds.Cloud
 
+// home and cache are the folders of who runs the tests, which have others.
+var home, cache string
+
 func TestMain(m *testing.M) {
+	home = os.Getenv("HOME")
+	cache, _ = os.UserCacheDir()
+
 	os.Exit(clouds.Main(m, func(c *clouds.Cloud) { sky = c }))
 }
 
