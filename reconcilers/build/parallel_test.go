@@ -12,9 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"github.com/weir-dev/weir/api/meta"
 )
@@ -73,27 +70,6 @@ func kustomized() map[string]files {
 	}
 }
 
-// alone builds the directory with the library alone, in a process that has used no schema yet.
-func alone(t *testing.T, dir string) string {
-	t.Helper()
-
-	openapi.ResetOpenAPI()
-
-	defer openapi.ResetOpenAPI()
-
-	result, err := krusty.MakeKustomizer(options()).Run(filesys.MakeFsOnDisk(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	objects, err := convert(context.Background(), result)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return (&Set{Objects: objects}).stream(t)
-}
-
 // All at once, again and again: what comes out is what comes out of a process that does nothing else. The race detector
 // holds that the library changes nothing that is shared, as long as nobody brings a schema.
 func TestBuildsRunInParallel(t *testing.T) {
@@ -105,7 +81,13 @@ func TestBuildsRunInParallel(t *testing.T) {
 
 	for name, f := range kustomized() {
 		dir := f.write(t)
-		jobs = append(jobs, job{name, dir, alone(t, dir)})
+
+		want, err := kustomize(t, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		jobs = append(jobs, job{name, dir, want})
 	}
 
 	// The fixtures of the direct path, with a label for all so that they go through the library.
