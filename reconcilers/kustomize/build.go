@@ -28,7 +28,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	if _, missing := errors.AsType[*build.PathError](err); missing {
 		s.memo.end()
-		r.Family.come(ctx, obj, s.artifact.Revision, nil) // there is nothing that it could take over
+		r.Family.come(ctx, obj, s.artifact.Revision, nil, r.Now()) // there is nothing that it could take over
 
 		return engine.Fail(meta.ArtifactFailedReason, fmt.Errorf("kustomization path not found: %w", err))
 	}
@@ -38,6 +38,10 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	obj.Status.LastAttemptedRevision = s.artifact.Revision
+
+	if errors.Is(err, build.ErrBusy) { // a worker does not wait for builds that take long
+		return engine.Wait(meta.BuildFailedReason, r.RequeueDependency, err)
+	}
 
 	if err != nil {
 		s.memo.end()

@@ -8,8 +8,17 @@
 // The inventory in the status is written before anything is pruned and before health is known. When an apply fails half
 // way, it holds what was there before and what came, so that nothing that was applied is ever forgotten.
 //
-// What leaves a set may have moved to another Kustomization of the same source, so it is deleted when all of them have looked
-// at the revision, or after a while. With spec.plan Manual nothing is changed, drift included, that nobody has approved.
+// What leaves a set may have moved to another Kustomization of the same source and cluster, so it is held back until all of
+// them have come to the revision. The Kustomization is Ready meanwhile, for others may depend on it; the inventory keeps what is
+// held, and the condition PruneHeld says why. One has come when it has applied the revision with its present spec, or has nothing
+// to apply; one whose apply fails, or waits for approval, is waited for only with what it wants. Whoever comes last wakes those
+// who hold something (Family); nothing is asked, and nothing is kept, as long as no object leaves a set. All of this is found
+// again after a restart from the statuses. Nobody waits for ever: longPatience bounds the wait for one that does not come,
+// shortPatience that for one that was waited for in vain before.
+//
+// Of Kustomizations that are deleted together, those go first that depend on others.
+//
+// With spec.plan Manual nothing is changed, drift included, that nobody has approved.
 //
 // The package does not know how objects are built, applied or watched (packages build, apply and health), and not when an
 // object runs (package controllers).

@@ -47,6 +47,7 @@ type arrival struct {
 	generation int64
 	revision   string
 	wants      map[string]struct{}
+	at         time.Time
 }
 
 // child is a Kustomization that another one has written.
@@ -279,10 +280,15 @@ func (f *Family) isSlow(key types.NamespacedName) bool {
 	return f.slow[key]
 }
 
-// giveUp notes that the Kustomization was waited for in vain, and tells whether that is news.
-func (f *Family) giveUp(key types.NamespacedName) bool {
+// giveUp notes that the Kustomization was waited for in vain, and tells whether that is news. One that has come to any revision
+// since then is only behind.
+func (f *Family) giveUp(key types.NamespacedName, since time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+
+	if f.arrivals[key].at.After(since) {
+		return false
+	}
 
 	known := f.slow[key]
 	f.slow[key] = true
@@ -334,9 +340,11 @@ func (f *Family) forget(ctx context.Context, key types.NamespacedName) {
 	f.Changed(ctx, key)
 }
 
-// come notes that the Kustomization has applied everything, or that there is nothing to apply.
-func (f *Family) come(ctx context.Context, obj *kustomizev1.Kustomization, revision string, wants map[string]struct{}) {
+// come notes that the Kustomization has applied everything, or that there is nothing to apply, or else what it is going to.
+func (f *Family) come(
+	ctx context.Context, obj *kustomizev1.Kustomization, revision string, wants map[string]struct{}, now time.Time,
+) {
 	f.end(ctx, client.ObjectKeyFromObject(obj), &arrival{
-		uid: obj.UID, generation: obj.Generation, revision: revision, wants: wants,
+		uid: obj.UID, generation: obj.Generation, revision: revision, wants: wants, at: now,
 	})
 }

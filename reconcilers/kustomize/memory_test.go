@@ -128,29 +128,43 @@ func TestSurvey(t *testing.T) {
 		},
 		"Applied": {
 			"It has come, and its status is on its way.", member("b", "0"),
-			func(r *reconciler, b *kustomizev1.Kustomization) { r.Family.come(context.Background(), b, "1", nil) }, false, want{},
+			func(r *reconciler, b *kustomizev1.Kustomization) {
+				r.Family.come(context.Background(), b, "1", nil, r.Now())
+			}, false, want{},
 		},
 		"Wants": {
 			"It could not apply the object yet.", member("b", "0"), func(r *reconciler, b *kustomizev1.Kustomization) {
-				r.Family.come(context.Background(), b, "1", map[string]struct{}{x: {}})
+				r.Family.come(context.Background(), b, "1", map[string]struct{}{x: {}}, r.Now())
+			}, false, want{"b", 0, true},
+		},
+		"WantsAfterAll": {
+			"It was late before, and it is known now what it wants.", member("b", "0"), func(r *reconciler, b *kustomizev1.Kustomization) {
+				r.Family.hint(&types.NamespacedName{Namespace: "ns", Name: "b"})
+				r.Family.come(context.Background(), b, "1", map[string]struct{}{x: {}}, r.Now())
 			}, false, want{"b", 0, true},
 		},
 		"WantsAnother": {
 			"It could not apply its objects yet, but this one is none of them.", member("b", "0"), func(r *reconciler, b *kustomizev1.Kustomization) {
-				r.Family.come(context.Background(), b, "1", map[string]struct{}{"ns_y__ConfigMap": {}})
+				r.Family.come(context.Background(), b, "1", map[string]struct{}{"ns_y__ConfigMap": {}}, r.Now())
 			}, false, want{},
 		},
 		"AnotherOfTheName": {
 			"What came was deleted.", member("b", "0"), func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.come(context.Background(), change(member("b", "0"), func(k *kustomizev1.Kustomization) { k.UID = "old" }), "1", nil)
+				r.Family.come(context.Background(), change(member("b", "0"), func(k *kustomizev1.Kustomization) { k.UID = "old" }), "1", nil, r.Now())
 			}, false, want{"b", longPatience, false},
 		},
 		"Slow": {
 			"It was waited for in vain before.", member("b", "0"),
 			func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.giveUp(types.NamespacedName{Namespace: "ns", Name: "b"})
+				r.Family.giveUp(types.NamespacedName{Namespace: "ns", Name: "b"}, r.Now())
 			},
 			false, want{"b", shortPatience, false},
+		},
+		"Behind for once": {
+			"It comes, but for the last revision.", member("b", "0"), func(r *reconciler, b *kustomizev1.Kustomization) {
+				r.Family.come(context.Background(), b, "0", nil, r.Now())
+				r.Family.giveUp(types.NamespacedName{Namespace: "ns", Name: "b"}, r.Now().Add(-time.Minute))
+			}, false, want{"b", longPatience, false},
 		},
 		"Parent": {
 			"Who applies the Kustomization is just changing it, and others may follow.", member("b", "1"),
@@ -238,7 +252,7 @@ func TestWoken(t *testing.T) {
 			t.Errorf("woken before %s has come", k.Name)
 		}
 
-		f.come(t.Context(), k, "1", nil)
+		f.come(t.Context(), k, "1", nil, r.Now())
 	}
 
 	if woken == 0 {
