@@ -30,8 +30,16 @@ const (
 	largeValues = 100_000
 )
 
+// A build with a schema of its own is alone, and all others wait for it.
+const (
+	aloneObjects = 2_000
+	aloneWork    = 100_000
+)
+
 // budget is what one build has spent.
 type budget struct {
+	alone bool // while all others wait
+
 	reads  int
 	bytes  int64 // that were read
 	values int   // that may be in them
@@ -73,7 +81,7 @@ func (b *budget) content(data []byte) error {
 
 // resources counts the objects in a file. Aliases were checked before.
 func (b *budget) resources(data []byte) error {
-	if n := roughObjects(data); b.rough+n <= maxObjects {
+	if n := roughObjects(data); !b.alone && b.rough+n <= maxObjects {
 		b.rough += n
 
 		return b.check()
@@ -102,7 +110,16 @@ func (b *budget) check() error {
 		return fmt.Errorf("the build has more than %d objects", maxObjects)
 	}
 
-	return b.work.check(b.rough+b.exact, b.bytes, b.largest)
+	n := b.rough + b.exact
+
+	switch {
+	case b.alone && n > aloneObjects:
+		return fmt.Errorf("with a schema of its own, a build has no more than %d objects", aloneObjects)
+	case b.alone && n*b.work.steps > aloneWork:
+		return fmt.Errorf("with a schema of its own, %d patches, replacements and the like are too many for %d objects", b.work.steps, n)
+	}
+
+	return b.work.check(n, b.bytes, b.largest)
 }
 
 // countValues returns how many values the text holds at most, if it is YAML: each has one of the marks before it.

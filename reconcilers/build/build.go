@@ -69,9 +69,22 @@ func New(o Options) *Builder {
 		lenient: o.Lenient,
 		fetcher: o.Fetcher,
 		cache:   newCache(cmp.Or(o.CacheSize, DefaultCacheSize)),
-		gate:    newGate(room, room/2), //nolint:mnd // half of it
-		large:   newGate(1, 1),
+		gate:    newGate(room, room/2, patience), //nolint:mnd // half of it
+		large:   largeGate(),
 	}
+}
+
+// patience is how long a build may run the library and not count as slow.
+const patience = 10 * time.Second
+
+// largeGate lets in one large build. Of one owner, few may wait for that, since each keeps a worker waiting.
+func largeGate() *gate {
+	const queue = 2
+
+	g := newGate(1, 1, 0)
+	g.queue = queue
+
+	return g
 }
 
 // Request says what to build.

@@ -20,8 +20,10 @@ func TestGateOrder(t *testing.T) {
 	cases := map[string]struct {
 		reason      string
 		room, share int
+		queue       int
 		arrivals    []arrival
 		lost        []int // who is abandoned, by arrival
+		sent        []int // who is sent away
 		leaves      []int
 		want        [][]int // who is in: at first, and after each has left
 	}{
@@ -49,6 +51,33 @@ func TestGateOrder(t *testing.T) {
 			arrivals: []arrival{{owner: "a"}, {owner: "b", alone: true}, {owner: "c"}},
 			leaves:   []int{0, 1}, want: [][]int{{0}, {1}, {2}},
 		},
+		"SlowTakeNoPlaces": {
+			reason: "Who is slow does not count, so that others find room; of the same owner nobody waits any more.",
+			room:   2, share: 1,
+			arrivals: []arrival{{owner: "a"}, {owner: "b"}, {owner: "a"}, {owner: "c"}, {owner: "d"}},
+			lost:     []int{0, 1}, sent: []int{2},
+			want: [][]int{{0, 1, 3, 4}},
+		},
+		"TooManySlow": {
+			reason: "When there is no more room for slow ones, nobody waits.",
+			room:   1, share: 1,
+			arrivals: []arrival{{owner: "a"}, {owner: "b"}, {owner: "c"}},
+			lost:     []int{0, 1}, sent: []int{2},
+			want: [][]int{{0, 1}},
+		},
+		"SlowAlone": {
+			reason: "Nobody waits for one who is slow and alone.",
+			room:   2, share: 1,
+			arrivals: []arrival{{owner: "a", alone: true}, {owner: "b"}},
+			lost:     []int{0}, sent: []int{1},
+			want: [][]int{{0}},
+		},
+		"Queue": {
+			reason: "Of one owner only so many wait.",
+			room:   1, share: 1, queue: 2,
+			arrivals: []arrival{{owner: "a"}, {owner: "a"}, {owner: "a"}, {owner: "b"}},
+			sent:     []int{2}, leaves: []int{0, 1}, want: [][]int{{0}, {1}, {3}},
+		},
 		"AloneIsOvertakenWhileAbandoned": {
 			reason: "Behind one that nobody waits for it holds up nobody.",
 			room:   3, share: 3,
@@ -60,20 +89,24 @@ func TestGateOrder(t *testing.T) {
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			g := newGate(tc.room, tc.share)
-			g.room, g.share = 0, 0 // all arrive before the first goes in
+			g := newGate(tc.room, tc.share, 0)
+			g.queue = tc.queue
+			g.alone = true // all arrive before the first goes in
 
 			visitors := make([]*visitor, len(tc.arrivals))
 			for i, a := range tc.arrivals {
-				visitors[i] = &visitor{gate: g, owner: a.owner, alone: a.alone, enter: make(chan struct{})}
-				g.waiting = append(g.waiting, visitors[i])
+				visitors[i] = g.come(a.owner, a.alone)
 			}
 
-			g.room, g.share = tc.room, tc.share
+			g.alone = false
 			g.admit()
 
 			for _, i := range tc.lost {
 				visitors[i].abandon()
+			}
+
+			if diff := cmp.Diff(tc.sent, sent(visitors)); diff != "" {
+				t.Errorf("%s\nsent away: -want, +got:\n%s", tc.reason, diff)
 			}
 
 			left := map[int]bool{}
@@ -93,13 +126,25 @@ func TestGateOrder(t *testing.T) {
 	}
 }
 
+func sent(visitors []*visitor) []int {
+	var away []int
+
+	for i, v := range visitors {
+		if errors.Is(v.err, ErrBusy) {
+			away = append(away, i)
+		}
+	}
+
+	return away
+}
+
 func inside(visitors []*visitor, left map[int]bool) []int {
 	var in []int
 
 	for i, v := range visitors {
 		select {
 		case <-v.enter:
-			if !left[i] {
+			if !left[i] && v.err == nil {
 				in = append(in, i)
 			}
 		default:
@@ -110,7 +155,7 @@ func inside(visitors []*visitor, left map[int]bool) []int {
 }
 
 func TestGateGivesUp(t *testing.T) {
-	g := newGate(1, 1)
+	g := newGate(1, 1, 0)
 	why := errors.New("superseded")
 
 	first, err := g.pass(context.Background(), "a", false)
@@ -134,7 +179,7 @@ func TestGateGivesUp(t *testing.T) {
 
 	last.leave()
 
-	if g.inside != 0 || g.lost != 0 || g.alone || len(g.owners) != 0 || len(g.waiting) != 0 {
+	if g.inside != 0 || g.slow != 0 || g.alone || len(g.owners) != 0 || len(g.waiting) != 0 {
 		t.Errorf("the gate is not as new: %+v", g)
 	}
 }
@@ -143,7 +188,7 @@ func TestGateGivesUp(t *testing.T) {
 func TestGateUnderLoad(t *testing.T) {
 	const room, share = 4, 2
 
-	g := newGate(room, share)
+	g := newGate(room, share, 0)
 
 	var (
 		all    sync.WaitGroup
@@ -190,7 +235,7 @@ func TestGateUnderLoad(t *testing.T) {
 
 	all.Wait()
 
-	if g.inside != 0 || g.lost != 0 || g.alone || len(g.owners) != 0 || len(g.waiting) != 0 {
+	if g.inside != 0 || g.slow != 0 || g.alone || len(g.owners) != 0 || len(g.waiting) != 0 {
 		t.Errorf("the gate is not as new: %+v", g)
 	}
 }

@@ -88,7 +88,7 @@ func (b *Builder) attempt(t *tree, dir, file string, found *plain, spec *Spec) (
 		}
 	}
 
-	t.spent = budget{} // the library reads it once more
+	t.spent = budget{alone: t.alone} // the library reads it once more
 
 	result, err := b.run(t, dir)
 	if err != nil && found == nil {

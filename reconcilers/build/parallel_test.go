@@ -162,7 +162,7 @@ func TestAbandoned(t *testing.T) {
 	}
 
 	// The library stops where it reads, as if the disk were slow.
-	tr.gate = newGate(1, 1)
+	tr.gate = newGate(1, 1, 0)
 	tr.spent.bytes = largeBytes
 
 	blocker, err := tr.gate.pass(context.Background(), "", false)

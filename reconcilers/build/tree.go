@@ -95,7 +95,7 @@ func (t *tree) close() {
 func (t *tree) again() {
 	t.shrink()
 
-	t.overlay, t.spent, t.refused = map[string][]byte{}, budget{}, nil
+	t.overlay, t.spent, t.refused = map[string][]byte{}, budget{alone: t.alone}, nil
 }
 
 // grow waits until no other build is large.

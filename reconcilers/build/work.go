@@ -16,7 +16,7 @@ import (
 // bounded by what it reads.
 const (
 	// maxWork bounds the objects that are looked at for each patch, replacement, image and so on, in all.
-	maxWork = 20_000_000
+	maxWork = 4_000_000
 	// maxGrown bounds the bytes that patches and replacements may add.
 	maxGrown = 512 << 20
 	// freeGrowth are the bytes of a patch that do not count: small ones are many.

@@ -113,6 +113,16 @@ func TestHostile(t *testing.T) {
 				"kustomization.yaml": "resources: [a.yaml, b.yaml]\nreplacements:\n" + replacement(1, "")},
 			[]string{"the replacements may add more than"},
 		},
+		"OwnSchema": {
+			"A build that others wait for is small.",
+			files{"a.yaml": manyObjects(2001), "kustomization.yaml": own("openapi: {version: v1.21.2}\n")},
+			[]string{`read "a.yaml"`, "a schema of its own", "no more than 2000 objects"},
+		},
+		"OwnSchemaSteps": {
+			"And does little.",
+			files{"a.yaml": manyObjects(900), "kustomization.yaml": own("openapi: {version: v1.21.2}\nimages:\n" + many(200, func(i int) string { return fmt.Sprintf("- {name: a%d, newTag: b}\n", i) }))},
+			[]string{"a schema of its own", "200 patches"},
+		},
 		"Vars": {
 			"Nor to many places.",
 			files{"a.yaml": configMap("a") + "data:\n  big: " + strings.Repeat("x", 1<<20) + "\n  k: " + strings.Repeat("$(V)", 1000) + "\n",
@@ -156,7 +166,7 @@ func TestWorkIsAllowed(t *testing.T) {
 		objects int
 		bytes   int64
 	}{
-		"Patches":      {"A thousand patches for five thousand objects.", work{steps: 1000, wide: 100 << 10, once: 10 << 20}, 5000, 20 << 20},
+		"Patches":      {"A thousand patches for three thousand objects.", work{steps: 1000, wide: 100 << 10, once: 10 << 20}, 3000, 20 << 20},
 		"Replacements": {"A hundred replacements of hosts and names.", work{sources: []string{"metadata.name", "data.host"}, targets: hundred("spec.rules.0.host"), copiesOnce: 100}, 500, 4 << 20},
 		"Feeding":      {"Some that go on from object to object.", work{sources: []string{"spec.rules.0.host"}, targets: []string{"spec.rules.*.host", "spec.tls.0.hosts.0"}, copiesWide: 2}, 50, 1 << 20},
 	}
