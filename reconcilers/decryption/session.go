@@ -197,7 +197,12 @@ func (s *Session) unwrap(ctx context.Context, r sops.Recipient) ([]byte, error) 
 	case extension != "" && !s.holds(extension):
 		return nil, &sops.NoKeyError{Reason: s.without(extension)}
 	case extension != "":
-		return s.identities.Unwrap(ctx, r)
+		key, err := s.identities.Unwrap(ctx, r)
+		if _, none := errors.AsType[*sops.NoKeyError](err); none {
+			return nil, &sops.NoKeyError{Reason: "no key for it in " + s.where}
+		}
+
+		return key, err
 	case s.services != nil:
 		return s.services.Unwrap(ctx, r) //nolint:wrapcheck // package sops names the recipient
 	default:

@@ -80,6 +80,7 @@ type env struct {
 	config    *rest.Config
 	front     *rest.Config // by which the applier and the hub reach the cluster; nil for config
 	deps      kustomize.Deps
+	remote    func(*remote.Options) // changes the options of remote clusters; may be nil
 
 	applierClock k8sclock.WithDelayedExecution
 
@@ -226,11 +227,16 @@ func (e *env) restart() {
 	e.cleanup(e.hub.Close)
 
 	e.deps.Access, e.deps.Hub = e.factory, e.hub
-	clusters := remote.New(remote.Options{
+	o := remote.Options{
 		Configs: e.deps.Configs, Local: e.factory, Wake: wake, Access: access.Options{
 			Transport: e.counter.Transport, Clock: passive{e.clock},
 		},
-	})
+	}
+	if e.remote != nil {
+		e.remote(&o)
+	}
+
+	clusters := remote.New(o)
 	e.cleanup(clusters.Close)
 	e.deps.Remote = clusters
 
@@ -321,7 +327,11 @@ func (e *env) publish(name, revision string, files map[string]string) {
 		slices.Sort(names)
 
 		for _, n := range names {
-			content := strings.ReplaceAll(files[n], "NS", e.namespace)
+			content := files[n]
+			if !strings.Contains(content, "ENC[") { // in encrypted files it may be anything
+				content = strings.ReplaceAll(content, "NS", e.namespace)
+			}
+
 			if err := tar.File(n, false, int64(len(content)), strings.NewReader(content)); err != nil {
 				return err
 			}
