@@ -95,6 +95,30 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestYielded holds that what another owner has by now is known without a request.
+func TestYielded(t *testing.T) {
+	b := newBench(t)
+	b.mustApply(configs("a", "b"), apply.Options{})
+	refs := b.refs("ConfigMap", "a", "b", "missing")
+	same(t, "nobody has taken anything", 0, len(b.applier.Yielded(b.owner, refs)))
+	b.applyFor(b.other(), configs("a"))
+	b.wake() // it is seen
+	same(t, "what was taken over", b.refs("ConfigMap", "a"), b.applier.Yielded(b.owner, refs))
+}
+
+// TestGeneration holds that an applier knows which generation its apply has made.
+func TestGeneration(t *testing.T) {
+	const policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a, namespace: NS}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n"
+	b := newBench(t)
+	id := b.ref("NetworkPolicy", "a").ID
+	id.Group = "networking.k8s.io"
+	same(t, "never applied", int64(0), b.applier.Generation(b.owner.ID, id))
+	b.mustApply(policy, apply.Options{})
+	same(t, "made", int64(1), b.applier.Generation(b.owner.ID, id))
+	b.mustApply(strings.Replace(policy, "Ingress", "Egress", 1), apply.Options{})
+	same(t, "changed", int64(2), b.applier.Generation(b.owner.ID, id))
+}
+
 // TestClaimWithoutRights holds that a set which has an object of somebody else, that it may not write, does not keep it from
 // being deleted: a tenant would keep the rights that are taken from it.
 func TestClaimWithoutRights(t *testing.T) {
