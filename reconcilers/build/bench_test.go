@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"testing"
 )
@@ -62,6 +63,51 @@ func BenchmarkBuild(b *testing.B) {
 
 			for b.Loop() {
 				if _, err := builder.Build(context.Background(), request); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkParallel shows what builds of several objects cost each other.
+func BenchmarkParallel(b *testing.B) {
+	for name, f := range map[string]files{
+		"Direct":  benchFiles,
+		"Library": with(benchFiles, "kustomization.yaml", "namespace: team\nresources: [deployment.yaml, service.yaml, config.yaml]\n"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			dir := f.write(b)
+			builder := New(Options{})
+
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := builder.Build(context.Background(), Request{Dir: dir}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkSubstitute shows what variables cost in a thousand objects, each of which has some.
+func BenchmarkSubstitute(b *testing.B) {
+	text := many(1000, func(i int) string {
+		return configMap(fmt.Sprint("a", i)) + "data: {k: \"${A} and ${B:-b}\", url: \"https://${A}.example.org/${U:=x}\"}\n---\n"
+	})
+
+	for name, list := range map[string][]variable{"Without": nil, "With": {{name: "A", value: "a"}, {name: "B", value: "b"}}} {
+		b.Run(name, func(b *testing.B) {
+			dir := files{"a.yaml": text}.write(b)
+			builder := New(Options{})
+			variables := variablesOf(b, list...)
+
+			b.ReportAllocs()
+
+			for b.Loop() {
+				if _, err := builder.Build(context.Background(), Request{Dir: dir, Variables: variables}); err != nil {
 					b.Fatal(err)
 				}
 			}
