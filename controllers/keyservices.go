@@ -23,12 +23,27 @@ type DecryptionOptions struct {
 	// DefaultServiceAccount gives the identity for objects that name none.
 	DefaultServiceAccount string
 
+	// AgeSecret names the Secret, in the namespace of the process, with age keys for objects that name no Secret.
+	AgeSecret string
+
 	// VaultInstances names the ConfigMap, in the namespace of the process, with the Vaults that ServiceAccounts may log in to.
 	VaultInstances string
 
 	// VaultAddress, VaultToken and VaultNamespace are those of the process, and VaultCA certificates that it trusts, as PEM.
 	VaultAddress, VaultToken, VaultNamespace string
 	VaultCA                                  []byte
+}
+
+// decryption returns what decrypts for all objects. A Secret that an object names is read as it is at each run; that of the process
+// is the same for all of them.
+func (p *Process) decryption(n *network, c *configs) *decryption.Decryption {
+	o := decryption.Options{Secrets: c, Services: p.keyServices(n, c)}
+
+	if name := p.Decryption.AgeSecret; name != "" {
+		o.Fallback = func(ctx context.Context) (*corev1.Secret, error) { return p.Secret(ctx, p.Namespace, name) }
+	}
+
+	return decryption.New(o)
 }
 
 // keyServices returns the key services, which all objects share.

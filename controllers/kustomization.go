@@ -18,7 +18,6 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/build"
-	"github.com/weir-dev/weir/reconcilers/decryption"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
@@ -95,7 +94,7 @@ func setupKustomization(p *Process) error {
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: plans.get,
 		AdditiveReadyExpr:    p.AdditiveReadyExpr,
 		Family:               family,
-		Decryption:           decryption.New(decryption.Options{Secrets: configs}),
+		Decryption:           p.decryption(n, configs),
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
 		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.Kustomizations.NoExternalArtifacts,

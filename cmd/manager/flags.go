@@ -153,6 +153,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
 	fs.StringVar(&c.kubeconfigSA, "default-kubeconfig-service-account", "", "The ServiceAccount that gives the identity for remote clusters where none is named.")
 	fs.StringVar(&c.decryption.DefaultServiceAccount, "default-decryption-service-account", "", "The ServiceAccount that gives the identity for key services where none is named.")
+	fs.StringVar(&c.decryption.AgeSecret, "sops-age-secret", "", "The Secret with age keys (*.agekey) for Kustomizations whose decryption names no Secret.")
 	fs.StringVar(&c.decryption.VaultInstances, "sops-vault-configmap", "", "The ConfigMap with the Vaults that ServiceAccounts may log in to.")
 	fs.BoolVar(&c.kubeconfigRules.Exec, "insecure-kubeconfig-exec", false, "Let kubeconfigs of users run programs to get credentials.")
 	fs.BoolVar(&c.kubeconfigRules.InsecureTLS, "insecure-kubeconfig-tls", false, "Let kubeconfigs of users leave the server unverified.")
@@ -197,7 +198,6 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
 		"default-workload-identity-service-account",
-		"sops-age-secret",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",
