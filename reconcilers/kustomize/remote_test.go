@@ -26,11 +26,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access/accesstest"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/remote"
 	"github.com/weir-dev/weir/test/cluster"
 )
 
@@ -275,10 +277,91 @@ func TestRemoteOutage(t *testing.T) {
 	}
 }
 
+// TestRemoteSlow holds that clusters which take their time leave workers to others: a run there ends after a while and says why,
+// and who finds no room gives the worker back at once, until there is.
+func TestRemoteSlow(t *testing.T) {
+	e := newEnv(t)
+	e.remote = func(o *remote.Options) { o.Workers, o.Slow, o.Longest, o.Patience = 4, time.Hour, time.Hour, patience }
+	e.restart()
+
+	a := newAway(e)
+	p := newProxy(e, a.config)
+	held := make(chan struct{})
+	p.slow.Store(&held)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+
+	for _, name := range []string{"one", "two"} { // each has a cluster of its own
+		e.secret(name, "value", append(kubeconfig(t, p.config()), "# "+name...))
+		e.kustomization(name, func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef(name, "") })
+	}
+
+	e.kustomization("home", nil)
+	var first sync.WaitGroup
+
+	first.Go(func() {
+		_, _ = e.runner.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: e.namespace, Name: "one"}})
+	})
+
+	e.eventually("the first one is held up", func() error { return wants("held", fmt.Sprint(p.holds.Load() > 0), "true") })
+
+	// Of four workers, those of one namespace may have one in slow clusters.
+	obj := e.run("two", "without a turn", func(obj *kustomizev1.Kustomization) bool {
+		return strings.Contains(says(obj, meta.ReconcilingCondition), "waiting for a turn")
+	})
+	wantConditions(t, obj, map[string]string{
+		"Ready":       "Unknown Progressing: Reconciliation in progress",
+		"Reconciling": "True Progressing: waiting for a turn: remote clusters are slow",
+	})
+	e.ready("home")
+	e.calm()
+	close(held)
+	first.Wait()
+	e.awaken("two", "there is a turn")
+	e.ready("two")
+	e.ready("one")
+
+	if a.data("a")["key"] != "1" {
+		t.Error("a is not applied")
+	}
+}
+
+// TestRemoteTooSlow holds that a run does not go on for ever, and that its condition says why it ended.
+func TestRemoteTooSlow(t *testing.T) {
+	e := newEnv(t)
+	e.remote = func(o *remote.Options) { o.Slow, o.Longest = time.Millisecond, 2*time.Millisecond }
+	e.restart()
+
+	a := newAway(e)
+	p := newProxy(e, a.config)
+	held := make(chan struct{})
+	p.slow.Store(&held)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.secret("away", "value", kubeconfig(t, p.config()))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef("away", "") })
+
+	obj := e.run("app", "failed", func(obj *kustomizev1.Kustomization) bool {
+		return strings.HasPrefix(says(obj, meta.ReadyCondition), "False ReconciliationFailed: ")
+	})
+	if got := says(obj, meta.ReadyCondition); got != "False ReconciliationFailed: the remote cluster is slow: gave up after D" {
+		t.Errorf("Ready is %q", got)
+	}
+
+	close(held)
+
+	e.remote = nil
+	e.restart()
+	e.ready("app")
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+	e.run("app", "gone", func(obj *kustomizev1.Kustomization) bool { return obj == nil })
+}
+
 // proxy stands in front of an API server and writes down who asks for what.
 type proxy struct {
 	server *httptest.Server
 	broken atomic.Bool // ends every connection without an answer
+	// slow holds writes back until it is closed, or who asked has lost interest. Nil for not at all.
+	slow  atomic.Pointer[chan struct{}]
+	holds atomic.Int64 // how many there were
 
 	mu   sync.Mutex
 	seen []exchange
@@ -308,6 +391,16 @@ func newProxy(e *env, config *rest.Config) *proxy {
 	p.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if p.broken.Load() {
 			panic(http.ErrAbortHandler)
+		}
+
+		if slow := p.slow.Load(); slow != nil && req.Method == http.MethodPatch {
+			p.holds.Add(1)
+
+			select {
+			case <-*slow:
+			case <-req.Context().Done():
+				return
+			}
 		}
 
 		p.mu.Lock()
