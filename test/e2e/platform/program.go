@@ -17,13 +17,24 @@ const module = "github.com/weir-dev/weir"
 // Build builds the manager as a static program for the operating system, on the architecture of this machine, and returns
 // its path. It is fast if dir, which is made if needed, has it already. What the compiler says goes to log.
 func Build(ctx context.Context, dir, system string, log io.Writer) (string, error) {
+	return build(ctx, dir, "manager-"+system+"-"+runtime.GOARCH, log,
+		[]string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + runtime.GOARCH}, "-ldflags=-s -w")
+}
+
+// BuildRaced builds the manager for this machine with the detector of data races, which writes what it finds to the log of
+// the manager.
+func BuildRaced(ctx context.Context, dir string, log io.Writer) (string, error) {
+	return build(ctx, dir, "manager-race", log, []string{"CGO_ENABLED=1"}, "-race")
+}
+
+func build(ctx context.Context, dir, name string, log io.Writer, env []string, flags ...string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs are no secret
 		return "", err
 	}
 
-	out := filepath.Join(dir, "manager-"+system+"-"+runtime.GOARCH)
-	cmd := command(ctx, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, module+"/cmd/manager")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+runtime.GOARCH)
+	out := filepath.Join(dir, name)
+	cmd := command(ctx, append(append([]string{"build", "-trimpath", "-buildvcs=false"}, flags...), "-o", out, module+"/cmd/manager")...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 
 	if err := cmd.Run(); err != nil {

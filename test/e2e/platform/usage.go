@@ -12,7 +12,7 @@ import (
 
 // Usage is what a process holds on to, for the detection of leaks.
 type Usage struct {
-	// Goroutines is how many there are, by the function that started them. Those of connections are not among them:
+	// Goroutines is how many there are, by what they do and the function that started them. Those of connections are not among them:
 	// whether a connection that nobody uses is kept is up to how long ago it was used.
 	Goroutines map[string]int
 	// Files is how many file descriptors are open, connections included.
@@ -62,21 +62,29 @@ func read(ctx context.Context, url string) (string, error) {
 	return string(body), nil
 }
 
-// origins counts the goroutines of a dump.
+// origins counts the goroutines of a dump: a function, and below it the place, from the latest call to the first.
 func origins(stacks string) map[string]int {
 	counts := map[string]int{}
 	lines := bufio.NewScanner(strings.NewReader(stacks))
 	lines.Buffer(nil, 1<<20) //nolint:mnd // a line of a stack
 
+	first := "" // what the goroutine was started to do
+
 	for lines.Scan() {
-		created, ok := strings.CutPrefix(lines.Text(), "created by ")
+		line := lines.Text()
+
+		created, ok := strings.CutPrefix(line, "created by ")
 		if !ok {
+			if !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, "sync.(*WaitGroup).Go") {
+				first = line[:max(0, strings.LastIndexByte(line, '('))]
+			}
+
 			continue
 		}
 
 		origin, _, _ := strings.Cut(created, " in goroutine")
 		if !ofConnection(origin) {
-			counts[origin]++
+			counts[first+", started by "+origin]++
 		}
 	}
 

@@ -258,7 +258,13 @@ func inventoryOf(k *unstructured.Unstructured) map[string]bool {
 func (f *armada) same(t *testing.T, control map[string]string) {
 	t.Helper()
 
-	if diff := cmp.Diff(control, f.state(t)); diff != "" {
+	sameAs(t, control, f.state(t))
+}
+
+func sameAs(t *testing.T, want, got map[string]string) {
+	t.Helper()
+
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the fleet is not what it would be without the fault: -without, +with:\n%s", diff)
 	}
 }
@@ -406,7 +412,7 @@ func (s *faultStage) leaks(t *testing.T, before holding) {
 func (s *faultStage) poll(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
 
-	ctx := deadline(t, patience)
+	ctx, start := deadline(t, patience), time.Now()
 	tick := time.NewTicker(100 * time.Millisecond)
 
 	defer tick.Stop()
@@ -414,6 +420,8 @@ func (s *faultStage) poll(t *testing.T, what string, condition func(context.Cont
 	for {
 		err := condition(ctx)
 		if err == nil {
+			t.Logf("%s after %.1f s", what, time.Since(start).Seconds())
+
 			return
 		}
 

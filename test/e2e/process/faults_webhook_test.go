@@ -21,6 +21,8 @@ func crowdName(i int) string { return fmt.Sprintf("one-%02d", i) }
 
 // TestFaultWebhook has an admission webhook refuse some of fifty objects.
 func TestFaultWebhook(t *testing.T) {
+	t.Parallel() // each has a manager of its own, and the API server is not disturbed
+
 	s := newFaultStage(t)
 	webhook := must(platform.NewWebhook(t.Context()))(t)
 	t.Cleanup(func() { _ = webhook.Close() }) //nolint:errcheck // nobody comes any more

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(faulty.Stop(shared.Main(m)))
 }
 
-// program builds the manager, once for all tests.
+// program builds the manager, once for all tests. It looks for data races if the tests do.
 var program = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -50,7 +50,12 @@ var program = sync.OnceValues(func() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // the first build takes long
 	defer cancel()
 
-	return platform.Build(ctx, filepath.Join(cache, "weir", "e2e"), runtime.GOOS, os.Stderr)
+	dir := filepath.Join(cache, "weir", "e2e")
+	if raced {
+		return platform.BuildRaced(ctx, dir, os.Stderr)
+	}
+
+	return platform.Build(ctx, dir, runtime.GOOS, os.Stderr)
 })
 
 // stage is a control plane with a manager beside it, and a Git server.
@@ -152,11 +157,16 @@ func (s *stage) stop(t *testing.T) {
 		t.Error(err)
 	}
 
-	if !t.Failed() {
-		return
+	log, err := os.ReadFile(s.manager.Log())
+	if err != nil {
+		return // it has never run
 	}
 
-	if log, err := os.ReadFile(s.manager.Log()); err == nil {
+	if _, race, found := bytes.Cut(log, []byte("WARNING: DATA RACE")); found {
+		t.Errorf("the manager has a data race: %.4000s", race)
+	}
+
+	if t.Failed() {
 		t.Logf("the manager said:\n%s", platform.Tail(log, 60))
 	}
 }
