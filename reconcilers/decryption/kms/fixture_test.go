@@ -32,7 +32,7 @@ var sky *clouds.Cloud
 var home, cache string
 
 func TestMain(m *testing.M) {
-	home = os.Getenv("HOME")
+	home, _ = os.UserHomeDir()
 	cache, _ = os.UserCacheDir()
 
 	os.Exit(clouds.Main(m, func(c *clouds.Cloud) { sky = c }))

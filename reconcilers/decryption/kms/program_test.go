@@ -46,11 +46,14 @@ func TestRealFiles(t *testing.T) {
 	const plain = "token: hunter3\n"
 
 	file := write("secret.yaml", []byte(plain))
-	env := append(os.Environ(), "HTTPS_PROXY="+sky.Proxy().String(), "AWS_ACCESS_KEY_ID="+keys.AccessKey,
-		"AWS_SECRET_ACCESS_KEY="+keys.SecretKey, "AWS_SESSION_TOKEN="+keys.SessionToken,
-		"AZURE_TENANT_ID="+tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+secret,
-		"GOOGLE_APPLICATION_CREDENTIALS="+write("key.json", serviceKey), "SOPS_GCP_KMS_CLIENT_TYPE=rest",
-		"VAULT_TOKEN="+v.Token, "HOME="+dir)
+	env := []string{
+		"HTTPS_PROXY=" + sky.Proxy().String(), "SSL_CERT_FILE=" + write("ca.pem", sky.Authority.PEM),
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=" + keys.AccessKey,
+		"AWS_SECRET_ACCESS_KEY=" + keys.SecretKey, "AWS_SESSION_TOKEN=" + keys.SessionToken,
+		"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + clientID, "AZURE_CLIENT_SECRET=" + secret,
+		"GOOGLE_APPLICATION_CREDENTIALS=" + write("key.json", serviceKey), "SOPS_GCP_KMS_CLIENT_TYPE=rest",
+		"VAULT_TOKEN=" + v.Token, "HOME=" + dir,
+	}
 
 	cases := map[string]struct {
 		reason  string
