@@ -16,6 +16,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/decryption/kms"
 	"github.com/weir-dev/weir/reconcilers/decryption/sops"
 	"github.com/weir-dev/weir/reconcilers/ingest"
+	"github.com/weir-dev/weir/reconcilers/source"
 )
 
 // DecryptionOptions say who asks key services, where objects say nothing. Package kms says what that means.
@@ -37,7 +38,7 @@ type DecryptionOptions struct {
 // decryption returns what decrypts for all objects. A Secret that an object names is read as it is at each run; that of the process
 // is the same for all of them.
 func (p *Process) decryption(n *network, c *configs) *decryption.Decryption {
-	o := decryption.Options{Secrets: c, Services: p.keyServices(n, c)}
+	o := decryption.Options{Secrets: c, Services: p.keyServices(n, c), Lane: source.NewLane(kustomizationWorkers, 0)}
 
 	if name := p.Decryption.AgeSecret; name != "" {
 		o.Fallback = func(ctx context.Context) (*corev1.Secret, error) { return p.Secret(ctx, p.Namespace, name) }

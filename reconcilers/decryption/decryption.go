@@ -23,6 +23,9 @@ const (
 	// change after his access to a key service has ended.
 	maxDataKeys = 4096
 	dataKeyAge  = time.Hour
+
+	// maxAsking is how long a session may wait for key services. One that does not answer leaves time for another one.
+	maxAsking = time.Minute
 )
 
 // Services are key services. Package kms has them.
@@ -40,6 +43,12 @@ func (f ServicesFunc) For(r Request, secret map[string][]byte) (sops.Keys, error
 	return f(r, secret)
 }
 
+// Lane is where those wait whose key service is slow, so that they do not hold all workers. *source.Lane is one.
+type Lane interface {
+	// Bounded runs what waits for a server. It ends it after the timeout, or if too many others of the namespace wait.
+	Bounded(ctx context.Context, namespace string, timeout time.Duration, wait func(context.Context) error) error
+}
+
 // Options of a Decryption.
 type Options struct {
 	// Secrets reads the Secrets of objects. It is required. They are read each time: who was told that one has changed must
@@ -51,6 +60,9 @@ type Options struct {
 
 	// Services are asked for what no private key decrypts. Nil means that there are none.
 	Services Services
+
+	// Lane is for those who wait for Services. It is required with them.
+	Lane Lane
 
 	// Now is the clock. Nil means the machine's.
 	Now func() time.Time
@@ -93,7 +105,7 @@ type Request struct {
 // Open returns what decrypts for the object as its Secret is now. A Secret that is not there, or holds a key that cannot be used,
 // is an error that names it.
 func (d *Decryption) Open(ctx context.Context, r Request) (*Session, error) {
-	s := &Session{decryption: d, where: "the object names no Secret with keys"}
+	s := &Session{decryption: d, namespace: r.Namespace, where: "the object names no Secret with keys"}
 
 	var data map[string][]byte
 

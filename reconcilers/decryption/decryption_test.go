@@ -65,6 +65,30 @@ func (v *vaults) For(r decryption.Request, secret map[string][]byte) (sops.Keys,
 	}), nil
 }
 
+// unbounded is a lane with room for all.
+type unbounded struct{}
+
+func (unbounded) Bounded(ctx context.Context, _ string, timeout time.Duration, wait func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	return wait(ctx)
+}
+
+// crowded is a lane whose clock a wait moves on, and in which nobody comes to an end.
+type crowded struct {
+	now     *time.Time
+	waited  []string
+	patient time.Duration
+}
+
+func (c *crowded) Bounded(_ context.Context, namespace string, timeout time.Duration, _ func(context.Context) error) error {
+	c.waited = append(c.waited, namespace+" "+timeout.String())
+	*c.now = c.now.Add(min(c.patient, timeout))
+
+	return errors.New("gave up")
+}
+
 func tool(t *testing.T) *testsops.Tool {
 	t.Helper()
 
@@ -168,7 +192,7 @@ func TestOpen(t *testing.T) {
 		"Nothing":     {reason: "nobody has a key", err: "the object names no Secret with keys"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := decryption.Options{Secrets: cluster, Services: &vaults{}}
+			o := decryption.Options{Secrets: cluster, Services: &vaults{}, Lane: unbounded{}}
 			if c.fallback != "" {
 				o.Fallback = func(ctx context.Context) (*corev1.Secret, error) { return cluster.Secret(ctx, "weir", c.fallback) }
 			}
@@ -240,7 +264,7 @@ func TestFile(t *testing.T) {
 func session(t *testing.T, cluster held, services decryption.Services) *decryption.Session {
 	t.Helper()
 
-	s, err := decryption.New(decryption.Options{Secrets: cluster, Services: services}).Open(t.Context(),
+	s, err := decryption.New(decryption.Options{Secrets: cluster, Services: services, Lane: unbounded{}}).Open(t.Context(),
 		decryption.Request{Kind: "Kustomization", Namespace: "ns", Name: "app", Secret: "s"})
 
 	return must(t, s, err)
@@ -352,7 +376,7 @@ func TestDataKeysAreKeptForThoseWhoMayHaveThem(t *testing.T) {
 
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	cluster := held{"ns/s": {"x": []byte("1")}, "ns/t": {"x": []byte("2")}, "other/s": {"x": []byte("1")}}
-	d := decryption.New(decryption.Options{Secrets: cluster, Services: services, Now: func() time.Time { return now }})
+	d := decryption.New(decryption.Options{Secrets: cluster, Services: services, Lane: unbounded{}, Now: func() time.Time { return now }})
 
 	for _, step := range []struct {
 		reason    string
@@ -423,6 +447,29 @@ func TestFingerprintFollowsTheKeys(t *testing.T) {
 		}
 
 		seen[of(r)] = what
+	}
+}
+
+func TestSlowKeyServicesAreNotWaitedForLong(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	lane := &crowded{now: &now, patient: 25 * time.Second}
+	d := decryption.New(decryption.Options{
+		Secrets: held{}, Services: &vaults{}, Lane: lane, Now: func() time.Time { return now },
+	})
+
+	s, err := d.Open(t.Context(), decryption.Request{Namespace: "ns", Name: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, _, err = s.File(t.Context(), "f.yaml", "f.yaml",
+		[]byte("a: ENC[AES256_GCM,x]\nsops: {kms: [{arn: a}, {arn: b}, {arn: c}, {arn: d}, {arn: e}], mac: x}\n"))
+	if err == nil || !strings.Contains(err.Error(), "kms a: gave up; kms b: gave up; kms c: gave up; kms d: it was not asked") {
+		t.Errorf("error is %v", err)
+	}
+
+	if diff := cmp.Diff([]string{"ns 1m0s", "ns 35s", "ns 10s"}, lane.waited); diff != "" {
+		t.Errorf("waited (-want +got):\n%s", diff)
 	}
 }
 

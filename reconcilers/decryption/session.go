@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -20,9 +21,12 @@ import (
 	"github.com/weir-dev/weir/reconcilers/flight"
 )
 
-// Session decrypts for one object, with the keys that it had when the session was opened.
+// Session decrypts for one object, with the keys that it had when the session was opened. It is for one run, and must not be used
+// by more than one at a time.
 type Session struct {
 	decryption *Decryption
+	namespace  string
+	asked      time.Duration // how long it has waited for key services
 	print      flight.Fingerprint
 	where      string            // the keys come from
 	local      map[string][]byte // the Secret with private keys
@@ -163,6 +167,30 @@ func decoded(values []string) []string {
 
 // Unwrap implements sops.Keys. Data keys are kept for a while, for those with the same fingerprint.
 func (s *Session) Unwrap(ctx context.Context, r sops.Recipient) ([]byte, error) {
+	if r.Kind == sops.Age || r.Kind == sops.PGP || s.services == nil {
+		return s.join(ctx, r)
+	}
+
+	if s.asked >= maxAsking {
+		return nil, fmt.Errorf("it was not asked, for other key services took longer than %s", maxAsking)
+	}
+
+	began := s.decryption.options.Now()
+	defer func() { s.asked += s.decryption.options.Now().Sub(began) }()
+
+	var key []byte
+
+	err := s.decryption.options.Lane.Bounded(ctx, s.namespace, maxAsking-s.asked, func(ctx context.Context) (err error) {
+		key, err = s.join(ctx, r)
+
+		return err
+	})
+
+	return key, err //nolint:wrapcheck // package sops names the recipient
+}
+
+// join gets a data key, together with all who want it at this time.
+func (s *Session) join(ctx context.Context, r sops.Recipient) ([]byte, error) {
 	d := s.decryption
 
 	key, release, err := d.dataKeys.Join(ctx, s.keyOf(r), d.options.Now().Add(-dataKeyAge), func(ctx context.Context) ([]byte, error) {
