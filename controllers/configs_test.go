@@ -132,3 +132,23 @@ func TestConfigsForgetWhatIsGone(t *testing.T) {
 		t.Errorf("%d objects are kept", len(c.read))
 	}
 }
+
+// Without watches, every read is one of the API server.
+func TestConfigsWithoutWatches(t *testing.T) {
+	requests := 0
+	c := newConfigs(reader(func(client.ObjectKey, client.Object) error {
+		requests++
+
+		return nil
+	}), nil)
+
+	for range 2 {
+		if _, err := c.Secret(t.Context(), "ns", "vars"); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if requests != 2 || len(c.read) != 0 {
+		t.Errorf("got %d requests, want 2; %d objects are kept", requests, len(c.read))
+	}
+}

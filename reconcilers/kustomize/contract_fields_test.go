@@ -148,6 +148,18 @@ func TestContractFields(t *testing.T) {
 				"ConfigMap/a metadata|annotations|alpha.config.kubernetes.io/all": missing,
 			},
 		},
+		"TransformerMetadata": {
+			reason: "And what changed them.",
+			files:  map[string]string{"a.yaml": configMap("a", "1")},
+			spec: func(s *kustomizev1.KustomizationSpec) {
+				s.BuildMetadata, s.NamePrefix = []string{"transformerAnnotations"}, "x-"
+			},
+			want: map[string]string{
+				"ConfigMap/x-a metadata|annotations|alpha.config.kubernetes.io/transformations": "- configuredIn: kustomization.yaml\n  configuredBy:\n" +
+					"    apiVersion: builtin\n    kind: PrefixTransformer\n",
+				"ConfigMap/x-a metadata|annotations|config.kubernetes.io/origin": missing,
+			},
+		},
 		"Components": {
 			reason: "Components are relative to the path; those that are missing can be left out.",
 			files: map[string]string{

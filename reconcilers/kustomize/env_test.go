@@ -94,6 +94,8 @@ type env struct {
 	mu      sync.Mutex
 	events  []string
 	notices []string // the same events with all that they say
+
+	progressAfter time.Duration // an hour, unless a test wants to see progress
 }
 
 // clock is the machine's, moved on by a test that does not want to wait.
@@ -140,7 +142,7 @@ func newEnv(t *testing.T, change ...func(*kustomize.Deps)) *env {
 	must(t, err)
 
 	e := &env{
-		t: t, cleanup: t.Cleanup, c: c, clock: &clock{}, config: config,
+		t: t, cleanup: t.Cleanup, progressAfter: time.Hour, c: c, clock: &clock{}, config: config,
 		counter: &accesstest.Counter{}, patches: &accesstest.Counter{},
 		namespace: fmt.Sprintf("%s-%d", strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), namespaces.Add(1)),
 	}
@@ -254,7 +256,7 @@ func (e *env) restart() {
 
 	e.runner = engine.New(kustomize.Kind(e.deps), engine.Options{
 		Client: typed{manager}, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
-		ProgressAfter: time.Hour,
+		ProgressAfter: e.progressAfter,
 	})
 }
 

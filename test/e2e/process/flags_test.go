@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/test/e2e/platform"
 )
@@ -206,4 +207,30 @@ func (s *stage) scrape(t *testing.T) string {
 	defer resp.Body.Close() //nolint:errcheck // nothing was written
 
 	return string(must(io.ReadAll(resp.Body))(t))
+}
+
+// TestOneNamespace holds that a manager can be confined to its own namespace.
+func TestOneNamespace(t *testing.T) {
+	s := newStageOn(t, shared.Start(t), "--controllers=source-controller,kustomize-controller", "--watch-all-namespaces=false",
+		"--watch-label-selector="+setLabel+"="+setOf(t))
+	s.apply(t, must(platform.Definitions())(t)...)
+	s.track(t)
+
+	own, other := s.namespace(t, "own"), s.namespace(t, "other")
+	t.Setenv("RUNTIME_NAMESPACE", own)
+	s.start(t)
+
+	repo, revision := s.repository(t, "own", files("a.yaml", good))
+
+	for _, ns := range []string{other, own} { // the other one first
+		s.apply(t, s.source(ns, "fleet", s.git.URL(repo)), s.delivery(ns, "fleet", "fleet", "", nil))
+	}
+
+	s.await(t, "the own one is delivered", platform.Delivered(revision, [2]string{own, "fleet"}))
+
+	for _, kind := range []schema.GroupVersionKind{platform.GitRepository(), platform.Kustomization()} {
+		if o := s.view.Now().Get(kind, other, "fleet"); len(o.GetFinalizers()) > 0 || platform.Text(o, "status", "conditions") != "" {
+			t.Errorf("%s was looked at: %v", platform.Name(o), o.Object["status"])
+		}
+	}
 }
