@@ -175,9 +175,10 @@ func objectsIn(node *yaml.Node) int {
 		return objectsIn(node.Alias)
 	case yaml.MappingNode:
 		return 1 + itemsIn(node)
+	case yaml.SequenceNode, yaml.ScalarNode:
 	}
 
-	return 0
+	return 0 // no object
 }
 
 func itemsIn(node *yaml.Node) int {

@@ -68,27 +68,29 @@ func (t *tree) check(file string, k *types.Kustomization, data []byte) error {
 
 // checkReferences refuses paths that must not be followed.
 func (t *tree) checkReferences(file string, k *types.Kustomization) error {
+	local := references(k)
+
 	for _, ref := range slices.Concat(k.Resources, k.Components) {
-		switch {
-		case t.mounts == nil && isRemote(ref):
-			return remoteError(file, ref)
-		case t.mounts != nil && !isRemote(ref):
-			if err := checkArea(file, ref); err != nil {
-				return err
-			}
+		if t.mounts == nil || !isRemote(ref) {
+			local = append(local, ref)
 		}
 	}
 
-	for _, ref := range references(k) {
-		if isRemote(ref) {
-			return remoteError(file, ref)
+	for _, ref := range local {
+		if err := t.checkLocal(file, ref); err != nil {
+			return err
 		}
+	}
 
-		if t.mounts != nil {
-			if err := checkArea(file, ref); err != nil {
-				return err
-			}
-		}
+	return nil
+}
+
+func (t *tree) checkLocal(file, ref string) error {
+	switch {
+	case isRemote(ref):
+		return remoteError(file, ref)
+	case t.mounts != nil:
+		return checkArea(file, ref)
 	}
 
 	return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,9 +31,9 @@ type namedError struct {
 func (e *namedError) Error() string {
 	text := e.err.Error()
 
-	for i := len(e.mounts) - 1; i >= 0; i-- { // /.fetched/1 is in /.fetched/10
+	for i, m := range slices.Backward(e.mounts) { // /.fetched/1 is in /.fetched/10
 		at := fmt.Sprintf("%s%d", mountRoot, i)
-		name := e.mounts[i].reference.place()
+		name := m.reference.place()
 
 		text = strings.ReplaceAll(text, ".."+at, name)
 		text = strings.ReplaceAll(text, at, name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,16 +57,8 @@ func parseReference(raw string) (*reference, error) {
 
 	host, name, _ := strings.Cut(rest, "/")
 
-	if i := strings.LastIndexByte(host, '@'); i >= 0 {
-		if strings.Contains(host[:i], ":") {
-			return nil, errPassword
-		}
-
-		host = host[i+1:]
-	}
-
-	if host == "" {
-		return nil, errReference
+	if host, err = cutUser(host); err != nil {
+		return nil, err
 	}
 
 	repository, inner, marked := splitRepository(name)
@@ -115,13 +108,24 @@ func (r *reference) query(text string) bool {
 		}
 	}
 
-	for _, key := range []string{"ref", "version", "timeout", "submodules"} {
-		if values.Has(key) {
-			return true
-		}
+	return slices.ContainsFunc([]string{"ref", "version", "timeout", "submodules"}, values.Has)
+}
+
+// cutUser returns the host without the user that may be before it.
+func cutUser(host string) (string, error) {
+	user, rest, ok := strings.Cut(host, "@")
+	if !ok {
+		user, rest = "", host
 	}
 
-	return false
+	switch {
+	case strings.Contains(user, ":"), strings.Contains(rest, "@"):
+		return "", errPassword
+	case rest == "":
+		return "", errReference
+	}
+
+	return rest, nil
 }
 
 // cutScheme returns the scheme, which may be that of github.com, and what follows it.

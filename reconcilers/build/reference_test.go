@@ -101,7 +101,7 @@ func TestParseReference(t *testing.T) {
 				tc.want.Timeout = fetchTimeout
 			}
 
-			if diff := cmp.Diff(tc.want, got, cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })); diff != "" {
+			if diff := cmp.Diff(tc.want, got, cmp.Comparer(errors.Is)); diff != "" {
 				t.Errorf("%s\nparseReference(%q): -want, +got:\n%s", tc.reason, tc.ref, diff)
 			}
 		})

@@ -47,9 +47,12 @@ type work struct {
 
 // kustomization counts what a kustomization does. Read returns the content of a file that it names, or nothing.
 func (w *work) kustomization(k *types.Kustomization, read func(string) []byte) {
-	w.steps += len(k.Images) + len(k.Replicas) + len(k.Labels) + len(k.Transformers) + len(k.Validators) + len(k.Vars) +
-		len(k.CommonLabels) + len(k.CommonAnnotations) + len(k.Configurations) + len(k.Crds) //nolint:staticcheck // users write them
-	w.vars = w.vars || len(k.Vars) > 0 //nolint:staticcheck // What users still write has to be counted.
+	vars := len(k.Vars)           //nolint:staticcheck // What users still write has to be counted.
+	labels := len(k.CommonLabels) //nolint:staticcheck // What users still write has to be counted.
+
+	w.vars = w.vars || vars > 0
+	w.steps += len(k.Images) + len(k.Replicas) + len(k.Labels) + len(k.Transformers) + len(k.Validators) + vars + labels +
+		len(k.CommonAnnotations) + len(k.Configurations) + len(k.Crds)
 
 	for _, p := range append(k.PatchesJson6902, k.Patches...) { //nolint:staticcheck // What users still write has to be counted.
 		w.patch(&p, read)
