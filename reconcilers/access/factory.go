@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,8 +96,12 @@ func New(config *rest.Config, o Options) (*Factory, error) {
 	return f, nil
 }
 
-// limit bounds the time of one request, if the configuration does.
+// quiet keeps client-go from logging: at some level it writes down the bodies of requests and answers, Secrets included.
+func quiet(ctx context.Context) context.Context { return logr.NewContext(ctx, logr.Discard()) }
+
+// limit bounds the time of one request, if the configuration does, and keeps it out of the log.
 func (f *Factory) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = quiet(ctx)
 	if f.timeout > 0 {
 		return context.WithTimeout(ctx, f.timeout)
 	}

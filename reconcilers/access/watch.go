@@ -190,7 +190,7 @@ func (c *Client) Watch(ctx context.Context, gk schema.GroupKind, q Query, resour
 	if !q.Full {
 		req.SetHeader("Accept", acceptMeta)
 	}
-	body, err := req.Stream(ctx)
+	body, err := req.Stream(quiet(ctx))
 	if err != nil {
 		c.unserved(gk, err)
 		return nil, err

@@ -192,7 +192,7 @@ func TestRules(t *testing.T) {
 	same(t, "at each event", "it is paused", r.Current[0].Message)
 	same(t, "for its owner only", []string{"app"}, names(b.hub.Report(other, nil).InProgress))
 	b.patch(app, "status", `{"status":{"observedGeneration":1}}`)
-	for b.hub.Report(owner, nil).Healthy() {
+	for len(b.hub.Report(owner, nil).InProgress) == 0 { // until it has been judged
 		b.pause()
 	}
 	same(t, "but not before its controller", "generation is 2, but latest observed generation is 1", b.hub.Report(owner, nil).InProgress[0].Message)

@@ -83,6 +83,7 @@ type env struct {
 	remote    func(*remote.Options) // changes the options of remote clusters; may be nil
 
 	applierClock k8sclock.WithDelayedExecution
+	metrics      *apply.Metrics // of the applier; may be nil
 
 	factory *access.Factory
 	hub     *health.Hub
@@ -246,7 +247,7 @@ func (e *env) restart() {
 		e.applierClock = ahead{} // so that nothing that the API server has written is so recent that its time proves nothing
 	}
 
-	e.deps.Applier = apply.New(e.hub, apply.ApplierOptions{Wake: wake, Clock: e.applierClock})
+	e.deps.Applier = apply.New(e.hub, apply.ApplierOptions{Wake: wake, Clock: e.applierClock, Metrics: e.metrics})
 
 	counted := rest.CopyConfig(e.config)
 	counted.Wrap(e.patches.Transport)
