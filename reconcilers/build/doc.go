@@ -17,5 +17,8 @@
 // bases and components, without credentials, bounded in size, number and time. Nothing of that is kept for later builds, and it
 // cannot name files of the artifact. Helm charts, functions and plugins that are programs are refused.
 //
+// With a [Decrypter], files for Secrets and patches are decrypted before a build and objects after it, in memory only: the
+// artifact is shared by all who build it, and the sets that are kept are never written to disk.
+//
 // The package does not talk to a cluster or a server, does not fetch artifacts, and does not read ConfigMaps and Secrets for variables.
 package build
