@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 func TestDescribe(t *testing.T) {
@@ -92,4 +93,27 @@ func errorString(err error) string {
 	}
 
 	return err.Error()
+}
+
+// TestLeaseOfShards holds that shards have leases of their own, under the names that they have with Flux.
+func TestLeaseOfShards(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "kustomize-controller-leader-election",
+		"sharding.fluxcd.io/key=shard1": "kustomize-controller-leader-election-73fdc1be",
+		"!sharding.fluxcd.io/key":       "kustomize-controller-leader-election-42da7484",
+	} {
+		components, err := Select([]string{"kustomize-controller"})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		selector, err := labels.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if got := (Options{Components: components, WatchLabelSelector: selector}).leaseName(); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
 }
