@@ -127,6 +127,13 @@ func TestLockdown(t *testing.T) {
 		t.Errorf("%q, %v", keys.AccessKeyID, err)
 	}
 
+	own := request(cloud.AWS, "")
+	own.Process = true
+
+	if keys, err := c.AWS(t.Context(), own, cloud.AWSOptions{Region: "us-east-1"}); err != nil || keys.AccessKeyID != "process" {
+		t.Errorf("who has a default of its own gets %q, %v", keys.AccessKeyID, err)
+	}
+
 	elsewhere := request(cloud.AWS, "")
 	elsewhere.Namespace = "other"
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-dev/weir/reconcilers/cloud"
 	"github.com/weir-dev/weir/reconcilers/decryption/kms"
 	"github.com/weir-dev/weir/reconcilers/decryption/sops"
 )
@@ -186,8 +187,11 @@ func TestAWSProcess(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", keys.SecretKey)
 	t.Setenv("AWS_SESSION_TOKEN", keys.SessionToken)
 
-	got, err := unwrap(t, services(t, newCluster(t)), request("", nil), sops.Recipient{
-		Kind: sops.AWSKMS, ARN: arn, Encrypted: std(sky.Seal(arn, dataKey, nil)),
+	c := newCluster(t)
+	s := services(t, c, func(o *kms.Options) {
+		o.Cloud = cloud.New(cloud.Options{Client: c, Transports: o.Transports, DefaultServiceAccount: "nobody"})
 	})
+
+	got, err := unwrap(t, s, request("", nil), sops.Recipient{Kind: sops.AWSKMS, ARN: arn, Encrypted: std(sky.Seal(arn, dataKey, nil))})
 	expect(t, "The process has keys.", "", got, err)
 }
