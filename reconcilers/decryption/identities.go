@@ -28,6 +28,10 @@ const (
 	// maxIdentities bounds the private keys of one Secret, each of which is parsed with some arithmetic.
 	maxIdentities = 256
 
+	// maxRSA bounds the keys of RSA, in bits, and maxMessage what is encrypted for OpenPGP, in bytes: each packet in it may be tried.
+	maxRSA     = 8192
+	maxMessage = 8 << 10
+
 	// maxDataKey bounds what a recipient may hold: a data key, or a part of one.
 	maxDataKey = 1 << 10
 )
@@ -122,6 +126,10 @@ func (i *Identities) addPGP(data []byte) error {
 
 	for _, entity := range entities {
 		for _, key := range privateKeys(entity) {
+			if bits, err := key.BitLength(); err != nil || bits > maxRSA {
+				return fmt.Errorf("an OpenPGP key has more than %d bits", maxRSA)
+			}
+
 			switch {
 			case !key.Encrypted:
 				private = true
@@ -172,6 +180,10 @@ func (i *Identities) unwrapAge(r sops.Recipient) ([]byte, error) {
 func (i *Identities) unwrapPGP(r sops.Recipient) (key []byte, err error) {
 	if len(i.pgp) == 0 {
 		return nil, &sops.NoKeyError{}
+	}
+
+	if len(r.Encrypted) > maxMessage {
+		return nil, fmt.Errorf("the encrypted data key has more than %d bytes", maxMessage)
 	}
 
 	defer guard(&err)

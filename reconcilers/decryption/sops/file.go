@@ -164,7 +164,7 @@ func newWalker(ctx context.Context, fields map[string]any, keys Keys) (*walker, 
 		return nil, err
 	}
 
-	return &walker{values: v, rules: m.rules}, nil
+	return &walker{values: v, rules: m.rules, ctx: ctx}, nil
 }
 
 // parse returns what is in a file beside its metadata, and these.

@@ -132,6 +132,7 @@ func TestMetadataAreBounded(t *testing.T) {
 		"TooMany":     {"nobody has more parts than there are", "sops:\n  shamir_threshold: 3\n  key_groups: [{age: [{enc: x}]}, {age: [{enc: x}]}]\n", "shamir_threshold is not between 2 and 2"},
 		"EmptyGroup":  {"an empty group gives no part", "sops:\n  key_groups: [{age: [{enc: x}]}, {}]\n", "a key group is empty"},
 		"LongField":   {"fields go into requests", "sops:\n  kms: [{enc: " + strings.Repeat("x", 65<<10) + "}]\n", "a field of kms 0 has more than 65536 bytes"},
+		"LongRule":    {"rules are matched with each key", "sops: {encrypted_regex: " + strings.Repeat("x", 1025) + ", age: [{enc: x}]}\n", "encrypted_regex has more than 1024 bytes"},
 		"Size":        {"a file is read as a whole", strings.Repeat("#", 5<<20+1), "more than the limit of 5242880"},
 		"Depth":       {"depth takes stack", "a: " + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "\nsops: {age: [{enc: x}]}\n", "more than 100 levels"},
 		"Values":      {"values take memory", "a: [" + strings.Repeat("1,", 500_000) + "1]\nsops: {age: [{enc: x}]}\n", "more than 400000 values"},

@@ -7,7 +7,12 @@ import (
 	"strings"
 )
 
-const defaultUnencryptedSuffix = "_unencrypted"
+const (
+	defaultUnencryptedSuffix = "_unencrypted"
+
+	// maxPattern bounds a regular expression, in bytes: it is matched with each key.
+	maxPattern = 1 << 10
+)
 
 // rules say which values of a file are encrypted. There is one at most; without one, it is all whose keys do not end with a
 // certain suffix.
@@ -78,6 +83,10 @@ func matcher(m map[string]any, field string) (func(string) bool, error) {
 	pattern := text(m, field)
 	if pattern == "" {
 		return nil, nil
+	}
+
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%s has more than %d bytes", field, maxPattern)
 	}
 
 	re, err := regexp.Compile(pattern)

@@ -1,6 +1,7 @@
 package sops
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,6 +29,20 @@ type walker struct {
 	values *values
 	rules  *rules
 	opened []string // values as text
+
+	ctx   context.Context // of one call, which goes through all levels
+	steps int
+}
+
+// step ends a walk whose context has ended.
+func (w *walker) step() error {
+	const often = 256
+
+	if w.steps++; w.steps%often == 0 && w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+
+	return nil
 }
 
 // note keeps a value that was decrypted.
@@ -160,6 +175,10 @@ func (w *walker) value(v any, at place) (any, error) {
 }
 
 func (w *walker) scalar(v any, at place) (any, error) {
+	if err := w.step(); err != nil {
+		return nil, err
+	}
+
 	if v == nil || !w.rules.encrypted(at.key, at.comment) {
 		return v, nil
 	}
