@@ -32,6 +32,7 @@ func (f *fleet) parts() []part {
 		{"idle", f.idle > 0, func(ctx context.Context, s *stage) (figures, error) { return idle(ctx, s, f.n) }},
 		{"drift", f.settings.drift > 0, f.drift},
 		{"revision", true, f.revision},
+		{"next revision", f.settings.failing > 0, f.revision}, // what the failing are compared with: from now on artifacts are collected
 		{"revision with failing", f.settings.failing > 0, f.failing},
 	}
 }
