@@ -131,15 +131,20 @@ func (l *line) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 
 		if resp.StatusCode != http.StatusOK || !req.URL.Query().Has("watch") { // a refused watch has an answer like any other
-			if req.Method == http.MethodHead || resp.ContentLength == 0 {
-				l.answered()
-			}
-
-			resp.Body = &answer{ReadCloser: resp.Body, ctx: ctx, line: l, left: longest(req.URL.Path)}
+			l.measure(req, resp)
 		}
 
 		return resp, nil
 	})
+}
+
+// measure bounds the body of an answer. The cluster has answered when it has been read.
+func (l *line) measure(req *http.Request, resp *http.Response) {
+	if req.Method == http.MethodHead || resp.ContentLength == 0 {
+		l.answered()
+	}
+
+	resp.Body = &answer{ReadCloser: resp.Body, ctx: req.Context(), line: l, left: longest(req.URL.Path)}
 }
 
 // longest returns how long the answer to a request for the path may be.

@@ -199,7 +199,9 @@ func BenchmarkEvent(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			h.show(f, s)
+			if err := h.show(f, s); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	var m metav1.PartialObjectMetadata
@@ -213,7 +215,9 @@ func BenchmarkEvent(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			h.show(f, s)
+			if err := h.show(f, s); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	b.Run("decode-for-comparison", func(b *testing.B) {
