@@ -116,7 +116,7 @@ func (c *config) options() (controllers.Options, error) {
 
 	decryption := c.decryption
 	if c.vaultCA != "" {
-		if decryption.VaultCA, err = os.ReadFile(c.vaultCA); err != nil {
+		if decryption.VaultCA, err = os.ReadFile(c.vaultCA); err != nil { //nolint:gosec // the operator names the file
 			return controllers.Options{}, fmt.Errorf("VAULT_CACERT: %w", err)
 		}
 	}
