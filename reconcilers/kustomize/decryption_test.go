@@ -3,6 +3,7 @@ package kustomize_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"os"
@@ -178,9 +179,12 @@ func TestDecryption(t *testing.T) {
 
 	files := func(to sops.Key, value string) map[string]string {
 		return map[string]string{
-			"kustomization.yaml": "resources: [secret.yaml, base, config.yaml]\npatches: [{path: patch.yaml}]\n",
+			"kustomization.yaml": "resources: [secret.yaml, two.yaml, base, config.yaml]\npatches: [{path: patch.yaml}]\n",
 			"secret.yaml":        v.secret("whole", plaintext+value, to),
 			"config.yaml":        configMap("config", "plain"),
+			"two.yaml": v.encrypt("apiVersion: v1\nkind: Secret\nmetadata:\n  name: first\n  namespace: NS\n# secret\nstringData:\n  a: "+plaintext+"first\n"+
+				"---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: second\n  namespace: NS\ndata:\n  b: "+base64.StdEncoding.EncodeToString([]byte(plaintext+"second"))+"\n",
+				"yaml", to, "--encrypted-regex", "^(data|stringData)$"),
 			"patch.yaml": v.encrypt("apiVersion: v1\nkind: Secret\nmetadata:\n  name: patched\n  namespace: NS\nstringData:\n  patch: "+plaintext+"patch\n",
 				"yaml", to, "--encrypted-regex", "^stringData$"),
 			"base/kustomization.yaml": "namespace: NS\nresources: [patched.yaml]\ngeneratorOptions: {disableNameSuffixHash: true}\nsecretGenerator:\n" +
@@ -195,6 +199,8 @@ func TestDecryption(t *testing.T) {
 	want := func(value string) map[string]map[string]string {
 		return map[string]map[string]string{
 			"whole":   {"password": plaintext + value},
+			"first":   {"a": plaintext + "first"},
+			"second":  {"b": plaintext + "second"},
 			"patched": {"plain": "visible", "patch": plaintext + "patch"},
 			"generated": {
 				"cert.p12": plaintext + "\x00binary", "config.yaml": "password: " + plaintext + "yaml\n",
@@ -203,7 +209,12 @@ func TestDecryption(t *testing.T) {
 		}
 	}
 	got := func() map[string]map[string]string {
-		return map[string]map[string]string{"whole": e.secretData("whole"), "patched": e.secretData("patched"), "generated": e.secretData("generated")}
+		all := map[string]map[string]string{}
+		for name := range want("") {
+			all[name] = e.secretData(name)
+		}
+
+		return all
 	}
 
 	e.publish("repo", "main@sha1:1", files(v.age, "one"))
