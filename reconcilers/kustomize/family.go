@@ -97,7 +97,7 @@ func (f *Family) Changed(ctx context.Context, key types.NamespacedName) {
 	for _, v := range f.waiting(key) {
 		if v.ask != nil {
 			a, err := f.bind(ctx, v)
-			if err == nil && a.patience > 0 && a.patience >= v.first.patience {
+			if err == nil && !a.soon && a.patience > 0 && a.patience >= v.first.patience {
 				continue // it has to wait for somebody else just as much
 			}
 		}

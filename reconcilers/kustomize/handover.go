@@ -85,6 +85,10 @@ func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s
 		}
 	}
 
+	if again := now.Add(shortPatience); a.soon && again.Before(s.memo.due) {
+		s.memo.due = again
+	}
+
 	s.memo.held = since
 
 	if vain {

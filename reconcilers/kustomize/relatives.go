@@ -135,6 +135,10 @@ func (r *reconciler) awaitTakers(ctx context.Context, obj *kustomizev1.Kustomiza
 	if after > 0 {
 		r.Family.holdUntil(client.ObjectKeyFromObject(obj), r.Now().Add(after))
 
+		if a.soon {
+			after = min(after, shortPatience)
+		}
+
 		return engine.Await(after, fmt.Sprintf("Waiting for the other Kustomizations of %s '%s', which may take objects over", kind, key))
 	}
 

@@ -36,6 +36,8 @@ type answer struct {
 	patience time.Duration
 	// wanted are the objects that somebody is known to want, who has not applied them yet.
 	wanted map[string]struct{}
+	// soon says to look again in seconds: who is waited for may never be seen, as one of another shard.
+	soon bool
 }
 
 func questOf(obj *kustomizev1.Kustomization, revision string, refs []access.Ref) *quest {
@@ -118,7 +120,7 @@ func (r *reconciler) ask(ctx context.Context, q *quest) (answer, error) {
 // survey looks at all that may want the objects. It ends with the first one of whom nobody knows what he wants.
 func (r *reconciler) survey(ctx context.Context, q *quest) (answer, error) {
 	if on := r.family(ctx, q); on != (types.NamespacedName{}) {
-		return answer{on: on, patience: q.patience}, nil
+		return answer{on: on, patience: q.patience, soon: true}, nil
 	}
 
 	if last := r.Family.hint(nil); last.Name != "" && !r.Family.isSlow(last) {
