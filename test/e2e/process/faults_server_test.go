@@ -147,6 +147,46 @@ func (f *armada) drift(t *testing.T) {
 	})
 }
 
+// TestFaultConnection breaks one connection, and nothing else: what was asked for may have been done or not.
+func TestFaultConnection(t *testing.T) {
+	s := newFaultStage(t)
+	control := s.newFleet(t, "connection-control")
+	control.deliver(t, 0)
+	control.deliver(t, 1)
+	want := control.state(t)
+
+	cases := map[string]struct {
+		n        int
+		answered bool
+		at       func(f *armada) func(platform.Request) bool
+	}{
+		"dry-run":         {n: 7, at: func(f *armada) func(platform.Request) bool { return f.of("dry-run") }},
+		"apply":           {n: 12, at: func(f *armada) func(platform.Request) bool { return f.of("apply") }},
+		"apply-answered":  {n: 12, answered: true, at: func(f *armada) func(platform.Request) bool { return f.of("apply") }},
+		"delete":          {n: 4, at: func(f *armada) func(platform.Request) bool { return f.of("delete") }},
+		"delete-answered": {n: 4, answered: true, at: func(f *armada) func(platform.Request) bool { return f.of("delete") }},
+		"status":          {n: 1, at: func(f *armada) func(platform.Request) bool { return f.patched("set-1", "/status", "set-1-11") }},
+		"status-answered": {
+			n: 1, answered: true, at: func(f *armada) func(platform.Request) bool { return f.patched("set-1", "/status", "set-1-11") },
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := s.newFleet(t, "connection-"+name)
+			f.deliver(t, 0)
+
+			trap := s.gate.Set(tc.n, tc.answered, tc.at(f))
+			f.push(t, 1)
+			s.catch(t, trap)
+			trap.Release()
+
+			f.settle(t, "the fleet is delivered")
+			f.same(t, want)
+		})
+	}
+}
+
 // TestFaultStatus has objects be applied whose inventory does not get through, and the next revision does not have them any more:
 // they are not forgotten.
 func TestFaultStatus(t *testing.T) {

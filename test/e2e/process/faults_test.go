@@ -417,6 +417,8 @@ func (s *faultStage) poll(t *testing.T, what string, condition func(context.Cont
 
 	defer tick.Stop()
 
+	var last error
+
 	for {
 		err := condition(ctx)
 		if err == nil {
@@ -425,12 +427,16 @@ func (s *faultStage) poll(t *testing.T, what string, condition func(context.Cont
 			return
 		}
 
+		if ctx.Err() == nil { // else it says only that
+			last = err
+		}
+
 		select {
 		case <-tick.C:
 		case <-s.manager.Ended():
 			t.Fatalf("not %s: the manager has ended: %v", what, s.manager.Err())
 		case <-ctx.Done():
-			t.Fatalf("not %s: %v", what, err)
+			t.Fatalf("not %s: %v", what, last)
 		}
 	}
 }
