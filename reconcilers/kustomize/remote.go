@@ -14,8 +14,14 @@ import (
 	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
-// connectAgain is when a run looks at the latest whether its cluster is connected to, if nothing wakes it before.
-const connectAgain = time.Minute
+const (
+	// connectAgain is when a run looks at the latest whether its cluster is connected to, if nothing wakes it before.
+	connectAgain = time.Minute
+
+	// kubeconfigGrace is how long a deletion waits for a kubeconfig that does not exist, in case that somebody is about to put
+	// it back.
+	kubeconfigGrace = 5 * time.Minute
+)
 
 // turnAgain is when a run that gave its worker back looks at the latest whether it may go on.
 const turnAgain = 30 * time.Second
@@ -129,7 +135,7 @@ func (r *reconciler) enter(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 // reach connects to the cluster with the objects of a Kustomization that is deleted, if something may have to be done there. A
 // cluster that cannot be reached keeps the finalizer as long as the inventory holds something: whoever wants to leave it
-// behind suspends the object.
+// behind suspends the object. A kubeconfig that is gone keeps it for a while only, for nothing says that it will be back.
 func (r *reconciler) reach(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
 	if obj.Spec.KubeConfig == nil || removalOf(obj) == leave {
 		return nil
@@ -156,6 +162,10 @@ func (r *reconciler) reach(ctx context.Context, obj *kustomizev1.Kustomization, 
 	switch {
 	case errors.Is(err, remote.ErrConnecting):
 		return engine.Await(connectAgain, "Connecting to the remote cluster")
+	case errors.Is(err, remote.ErrMissing) && r.Now().Sub(obj.DeletionTimestamp.Time) > kubeconfigGrace:
+		r.emitFinal(ctx, obj, corev1.EventTypeWarning, actionFinalize, fmt.Sprintf("unable to prune objects: \n%v", err))
+
+		return engine.Done()
 	case err != nil && known:
 		return fmt.Errorf("pruning for deleted resource failed: %w", err)
 	}

@@ -209,6 +209,36 @@ func TestRemoteMoves(t *testing.T) {
 	}
 }
 
+// TestRemoteForgotten holds that a kubeconfig that does not come back keeps a deleted Kustomization for a while only.
+func TestRemoteForgotten(t *testing.T) {
+	e := newEnv(t)
+	a := newAway(e)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+	e.secret("away", "value", kubeconfig(t, a.config))
+	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef("away", "") })
+	e.ready("app")
+	must(t, e.c.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "away"}}))
+	must(t, e.c.Delete(t.Context(), e.get("app")))
+
+	if obj, _ := e.once("app"); obj == nil {
+		t.Fatal("the object is gone at once, though the kubeconfig may be put back")
+	}
+
+	e.clock.advance(6 * time.Minute)
+	e.told()
+
+	if obj, _ := e.once("app"); obj != nil {
+		t.Errorf("the object stays for ever: %s", says(obj, meta.ReadyCondition))
+	}
+
+	e.wantEvents(`Warning PruneFailed Finalize: unable to prune objects: ` + "\n" +
+		`unable to read KubeConfig secret 'NS/away' error: secrets "away" not found`)
+
+	if a.data("a") == nil {
+		t.Error("an object is deleted without the credentials for it")
+	}
+}
+
 // TestRemoteUnreachable holds that a cluster that does not answer holds nobody up, and is told.
 func TestRemoteUnreachable(t *testing.T) {
 	e := newEnv(t)

@@ -26,6 +26,9 @@ const (
 // ErrConnecting says that a cluster is being connected to. Who asked is woken when that is over.
 var ErrConnecting = errors.New("connecting to the remote cluster")
 
+// ErrMissing says that there is no object with the name of the kubeconfig, for errors.Is.
+var ErrMissing = errors.New("no kubeconfig")
+
 // Configs reads the objects with kubeconfigs. They are read each time.
 type Configs interface {
 	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)

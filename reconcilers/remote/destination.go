@@ -83,10 +83,19 @@ type unread struct{ error }
 // Unwrap returns why.
 func (u *unread) Unwrap() error { return u.error }
 
+// missing is the error of an object that does not exist.
+type missing struct{ error }
+
+// Unwrap returns why.
+func (m *missing) Unwrap() error { return m.error }
+
+// Is tells that the error is ErrMissing, whose words would say nothing new.
+func (m *missing) Is(target error) bool { return target == ErrMissing }
+
 func unreadable(name string, err error) error {
 	err = fmt.Errorf("unable to read KubeConfig %s error: %w", name, err)
 	if apierrors.IsNotFound(err) {
-		return err
+		return &missing{err}
 	}
 
 	return &unread{err}
