@@ -225,7 +225,7 @@ func TestDecryption(t *testing.T) {
 		t.Errorf("with age: -want, +got:\n%s", diff)
 	}
 
-	e.phase("Steady", func(t *testing.T) {
+	e.phase("Steady", func(*testing.T) {
 		e.costs()
 		e.once("app")
 		e.wantCosts("a run with the same keys", nil)
