@@ -42,7 +42,7 @@ func (f *armada) gone(name string) func(platform.Snapshot) error {
 
 // TestFaultKill kills the manager at exact points of a delivery. The next process ends it as if nothing had been: nothing is
 // forgotten, nothing is deleted that stays, and it holds on to no more than one that was never disturbed.
-func TestFaultKill(t *testing.T) {
+func TestFaultKill(t *testing.T) { //nolint:tparallel // its cases share a manager, which is killed in each
 	t.Parallel() // each has a manager of its own, and the API server is not disturbed
 
 	s := newFaultStage(t)

@@ -20,7 +20,7 @@ const crowd = 50 // ConfigMaps of one Kustomization
 func crowdName(i int) string { return fmt.Sprintf("one-%02d", i) }
 
 // TestFaultWebhook has an admission webhook refuse some of fifty objects.
-func TestFaultWebhook(t *testing.T) {
+func TestFaultWebhook(t *testing.T) { //nolint:tparallel // its cases share a webhook
 	t.Parallel() // each has a manager of its own, and the API server is not disturbed
 
 	s := newFaultStage(t)
