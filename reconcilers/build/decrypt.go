@@ -154,11 +154,13 @@ func (d *decrypting) file(dir, ref, as string) error {
 		return err //nolint:wrapcheck // it names the file
 	}
 
-	if !bytes.Equal(content, data) {
-		d.overlay[name] = content
+	if bytes.Equal(content, data) {
+		return nil
 	}
 
-	return nil
+	d.overlay[name] = content
+
+	return d.spend(name, d.spent.content(content)) // what is in an envelope could not be counted before
 }
 
 // directory decrypts what a base or a component takes.

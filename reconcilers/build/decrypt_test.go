@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -32,6 +33,10 @@ func (r rot) File(_ context.Context, file, as string, data []byte) ([]byte, []st
 
 	if text == "bad" {
 		return nil, []string{"half-open"}, errors.New("it is bad: half-open")
+	}
+
+	if text == "many" {
+		return bytes.Repeat([]byte("- a\n"), maxValues), nil, nil
 	}
 
 	return []byte(text), strings.Fields(text), nil
@@ -144,6 +149,12 @@ func TestFilesAreDecryptedBeforeTheBuild(t *testing.T) {
 			files:  map[string]string{"kustomization.yaml": "resources: [c.yaml]\npatches: [{path: p}]\n", "c.yaml": object, "p": "rot:apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong-name\n"},
 			asked:  []string{"p as p"},
 			err:    "*****",
+		},
+		"TooMuch": {
+			reason: "what comes out counts as what is read",
+			files:  map[string]string{"kustomization.yaml": "resources: [c.yaml]\npatches: [{path: p}]\n", "c.yaml": object, "p": "rot:many"},
+			asked:  []string{"p as p"},
+			err:    "values in the files of the build",
 		},
 		"Outside": {
 			reason: "nothing outside the artifact is read",
