@@ -19,7 +19,7 @@ type Cosign struct{ program, dir string }
 
 // NewCosign returns the program, building it if need be, with a folder for its keys and settings. Progress goes to log.
 func NewCosign(ctx context.Context, dir string, log io.Writer) (*Cosign, error) {
-	program, err := Build(ctx, log)
+	program, err := tool.Cosign().Build(ctx, log)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"filippo.io/age"
+
+	"github.com/weir-dev/weir/test/tool"
 )
 
 // Tool runs sops with keys of its own: nothing of whoever runs the tests is read.
@@ -22,7 +24,7 @@ type Tool struct {
 
 // Open returns a Tool, for which sops is built if it has to be. Progress goes to log. It has to be closed.
 func Open(ctx context.Context, log io.Writer) (*Tool, error) {
-	program, err := Build(ctx, log)
+	program, err := tool.SOPS().Build(ctx, log)
 	if err != nil {
 		return nil, err
 	}

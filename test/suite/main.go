@@ -1,6 +1,6 @@
 // Command suite runs the Go tests of this module, in an order that fits one small machine: what is quick to say no first,
-// what starts a cluster with a node last and alone. It builds the programs of the test cluster before, so that no test waits
-// for a compiler, prints what failed in full and what passed in a line, and ends with the figures of all.
+// what starts a cluster with a node last and alone. It builds the programs that tests run before, so that no test waits for a
+// compiler, prints what failed in full and what passed in a line, and ends with the figures of all.
 //
 //	go run ./test/suite [-race] [package ...]    # make test
 //
@@ -98,8 +98,12 @@ func list(ctx context.Context, patterns []string) ([]testPackage, error) {
 	return packages, nil
 }
 
-// prepare builds the programs of the test cluster into the cache where tests look for them, if a package needs one.
+// prepare builds the programs that tests run into the cache where they look for them: those of the test cluster, and others.
 func prepare(ctx context.Context, packages []testPackage) error {
+	if err := prepareTools(ctx, packages); err != nil {
+		return err
+	}
+
 	need := needs(packages)
 	if need == nothing {
 		return nil
@@ -107,6 +111,17 @@ func prepare(ctx context.Context, packages []testPackage) error {
 
 	if _, err := cluster.Build(ctx, "", need == node && cluster.NodeSupport() == nil, os.Stderr); err != nil {
 		return fmt.Errorf("build the test cluster: %w", err)
+	}
+
+	return nil
+}
+
+// prepareTools builds the programs that tests run, one after the other.
+func prepareTools(ctx context.Context, packages []testPackage) error {
+	for _, t := range tools(packages) {
+		if _, err := t.Build(ctx, os.Stderr); err != nil {
+			return err //nolint:wrapcheck // names the program
+		}
 	}
 
 	return nil

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-dev/weir/test/tool"
 )
 
 // phaseTimeout is the default for each package: long, for a busy machine.
@@ -113,4 +115,26 @@ func needs(packages []testPackage) need {
 	}
 
 	return most
+}
+
+// tools returns the programs that the tests of the packages run.
+func tools(packages []testPackage) []tool.Tool {
+	users := []struct {
+		through string
+		tool    tool.Tool
+	}{
+		{"test/signing", tool.Cosign()},
+		{"test/sops", tool.SOPS()},
+		{"test/tool", tool.Flux()},
+	}
+
+	var found []tool.Tool
+
+	for _, u := range users {
+		if slices.ContainsFunc(packages, func(p testPackage) bool { return slices.Contains(p.imports, module+u.through) }) {
+			found = append(found, u.tool)
+		}
+	}
+
+	return found
 }

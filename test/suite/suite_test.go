@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +69,30 @@ func TestNeeds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := needs(tc.packages); got != tc.want {
 				t.Errorf("needs(): want %d, got %d", tc.want, got)
+			}
+		})
+	}
+}
+
+func TestTools(t *testing.T) {
+	cases := map[string]struct {
+		imports []string
+		want    []string
+	}{
+		"None":    {[]string{"testing", module + "test/cluster"}, nil},
+		"Signing": {[]string{module + "test/signing"}, []string{"cosign"}},
+		"Several": {[]string{module + "test/tool", "testing", module + "test/sops"}, []string{"sops", "flux"}},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, tool := range tools([]testPackage{{path: module + "api/meta"}, {path: module + "x", imports: tc.imports}}) {
+				got = append(got, tool.Name)
+			}
+
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("tools(): want %q, got %q", tc.want, got)
 			}
 		})
 	}

@@ -9,19 +9,30 @@ import (
 )
 
 func TestTheProgramIsOfTheVersion(t *testing.T) {
-	flux := tool.Flux()
-
-	program, err := flux.Build(t.Context(), t.Output())
-	if err != nil {
-		t.Fatal(err)
+	cases := map[string]struct {
+		tool tool.Tool
+		args []string
+	}{
+		"cosign": {tool.Cosign(), []string{"version"}},
+		"flux":   {tool.Flux(), []string{"--version"}},
+		"sops":   {tool.SOPS(), []string{"--version", "--disable-version-check"}},
 	}
 
-	out, err := exec.CommandContext(t.Context(), program, "--version").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			program, err := tc.tool.Build(t.Context(), t.Output())
+			if err != nil {
+				t.Fatal(err)
+			}
 
-	if want := strings.TrimPrefix(flux.Version, "v"); !strings.Contains(string(out), want) {
-		t.Errorf("version is %q, want %q", out, want)
+			out, err := exec.CommandContext(t.Context(), program, tc.args...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+
+			if want := strings.TrimPrefix(tc.tool.Version, "v"); !strings.Contains(string(out), want) {
+				t.Errorf("version is %q, want %q", out, want)
+			}
+		})
 	}
 }

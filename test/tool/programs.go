@@ -5,6 +5,21 @@ import (
 	"path/filepath"
 )
 
+// Cosign signs images.
+func Cosign() Tool {
+	return Tool{
+		Name: "cosign", Folder: "signing", Version: "v2.6.5", Package: "github.com/sigstore/cosign/v2/cmd/cosign",
+		Takes: "two or three minutes",
+	}
+}
+
+// SOPS encrypts files.
+func SOPS() Tool {
+	return Tool{
+		Name: "sops", Folder: "sops", Version: "v3.13.3", Package: "github.com/getsops/sops/v3/cmd/sops", Takes: "a few minutes",
+	}
+}
+
 // Flux is the command line program that people use with Flux. The manifests that it installs are no part of its module: this
 // one installs nothing.
 func Flux() Tool {
