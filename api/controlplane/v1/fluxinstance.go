@@ -130,6 +130,13 @@ type Distribution struct {
 	// which Artifact is pulled.
 	// +optional
 	ArtifactPullSecret string `json:"artifactPullSecret,omitempty"`
+
+	DistributionRegistry `json:",inline"`
+
+	// Verify the signatures of Artifact, and of the images of all components. What is not signed by whom it says is not
+	// applied.
+	// +optional
+	Verify *DistributionVerification `json:"verify,omitempty"`
 }
 
 // Cluster describes the cluster, for the components to fit in.
@@ -292,6 +299,10 @@ type FluxInstanceStatus struct {
 	// LastArtifactRevision is the digest of the last artifact pulled; empty for manifests that the operator carries.
 	// +optional
 	LastArtifactRevision string `json:"lastArtifactRevision,omitempty"`
+
+	// Artifact is the last one that was accepted.
+	// +optional
+	Artifact *DistributionArtifact `json:"artifact,omitempty"`
 
 	// Components that run, with their images.
 	// +optional
