@@ -17,6 +17,9 @@ import (
 type Options struct {
 	// Image is the operator's own image.
 	Image Image
+
+	// Digests pins images to digests, by their references. Those that it does not have stay as they are.
+	Digests map[string]string
 }
 
 // Set is what an instance is made of.
@@ -40,6 +43,39 @@ func (s *Set) Revision() string { return s.Version + "@" + s.Digest }
 // Build makes the objects of the instance. The instance is not changed. All errors are due to the spec: another attempt
 // with the same spec has the same result.
 func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, error) {
+	p, err := d.plan(instance, o)
+	if err != nil {
+		return nil, err
+	}
+	p.pin(o.Digests)
+	objects, err := p.build()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := digestOf(objects)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images()}, nil
+}
+
+// Images returns the images that the components of the instance run, each once. Its errors are those of Build.
+func (d *Distribution) Images(instance *fluxv1.FluxInstance, o Options) ([]Image, error) {
+	p, err := d.plan(instance, o)
+	if err != nil {
+		return nil, err
+	}
+	var images []Image
+	for _, w := range p.workloads {
+		if !slices.Contains(images, w.image) {
+			images = append(images, w.image)
+		}
+	}
+	return images, nil
+}
+
+// plan chooses the manifests of the instance.
+func (d *Distribution) plan(instance *fluxv1.FluxInstance, o Options) (*plan, error) {
 	if err := d.validate(instance); err != nil {
 		return nil, err
 	}
@@ -55,20 +91,18 @@ func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, er
 		cluster:    instance.GetCluster(),
 		components: components,
 		version:    d.Version(),
-		image:      componentImage(o.Image, instance.Spec.Distribution.Registry, d.Version()),
+		own:        o.Image,
 	}
-	if err := d.collect(p); err != nil {
-		return nil, err
+	return p, d.collect(p)
+}
+
+// pin gives the images their digests.
+func (p *plan) pin(digests map[string]string) {
+	for _, w := range p.workloads {
+		if digest := digests[w.image.String()]; digest != "" {
+			w.image.Digest = digest
+		}
 	}
-	objects, err := p.build()
-	if err != nil {
-		return nil, err
-	}
-	digest, err := digestOf(objects)
-	if err != nil {
-		return nil, err
-	}
-	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images()}, nil
 }
 
 // validate refuses what the API admits and a build cannot honour.
@@ -77,10 +111,16 @@ func (d *Distribution) validate(instance *fluxv1.FluxInstance) error {
 	if err := d.match(spec.Distribution.Version); err != nil {
 		return err
 	}
-	if spec.Distribution.Artifact != "" {
-		return errors.New("spec.distribution.artifact is not supported yet: only the distribution that the operator carries can be installed")
+	if spec.Distribution.Artifact != "" && !d.released {
+		return errors.New("spec.distribution.artifact is set, and this operator has no access to registries")
 	}
-	return validateSync(spec.Sync, d.version)
+	if err := d.checkRelease(instance); err != nil {
+		return err
+	}
+	if err := validateWorkloads(spec); err != nil {
+		return err
+	}
+	return validateSyncs(instance, d.version)
 }
 
 // plan is a build on its way: the objects of the instance, with the Deployments in a form that is easy to change.
@@ -89,10 +129,11 @@ type plan struct {
 	cluster    fluxv1.Cluster
 	components []string
 	version    string
-	image      Image
+	own        Image // the operator's
 
 	objects   []*unstructured.Unstructured // all but what follows
 	workloads []*workload
+	synced    []*unstructured.Unstructured // sources, and the Kustomizations that apply them
 }
 
 // has tells whether the component is to run.
@@ -111,7 +152,10 @@ func (p *plan) build() ([]*unstructured.Unstructured, error) {
 	if err := p.fitAccess(); err != nil {
 		return nil, err
 	}
-	p.addSync()
+	if err := p.fitWorkloads(); err != nil {
+		return nil, err
+	}
+	p.addSyncs()
 	objects, err := p.assemble()
 	if err != nil {
 		return nil, err
@@ -129,9 +173,15 @@ func (p *plan) build() ([]*unstructured.Unstructured, error) {
 func (p *plan) images() []fluxv1.ComponentImage {
 	var images []fluxv1.ComponentImage
 	for _, c := range p.components {
-		images = append(images, fluxv1.ComponentImage{
-			Name: c, Repository: p.image.Repository, Tag: p.image.Tag, Digest: p.image.Digest,
-		})
+		for _, w := range p.workloads {
+			if w.shard != "" || !w.plays(c) {
+				continue
+			}
+			images = append(images, fluxv1.ComponentImage{
+				Name: c, Repository: w.image.Repository, Tag: w.image.Tag, Digest: w.image.Digest,
+			})
+			break
+		}
 	}
 	return images
 }

@@ -102,7 +102,7 @@ func TestBuildErrors(t *testing.T) {
 		"Artifact": {
 			reason: "A distribution of the user's choice must not be replaced by the embedded one.",
 			change: func(s *fluxv1.FluxInstanceSpec) { s.Distribution.Artifact = "oci://example.com/manifests:latest" },
-			want:   "spec.distribution.artifact is not supported yet: only the distribution that the operator carries can be installed",
+			want:   "spec.distribution.artifact is set, and this operator has no access to registries",
 		},
 		"UnknownComponent": {
 			reason: "The API admits known components only, a build does too.",

@@ -39,11 +39,11 @@ func (p *plan) storageAddress(w *workload) string {
 // fitPlatform sets what the nodes need to run the pods.
 func (p *plan) fitPlatform() {
 	for _, w := range p.workloads {
-		w.container().Image = p.image.String()
+		w.container().Image = w.image.String()
 		if secret := p.instance.Spec.Distribution.ImagePullSecret; secret != "" {
 			w.pod().ImagePullSecrets = []corev1.LocalObjectReference{{Name: secret}}
 		}
-		if p.fips() {
+		if w.ours && p.fips() {
 			w.container().Env = append(w.container().Env, corev1.EnvVar{Name: "GODEBUG", Value: "fips140=on"})
 		}
 		if p.cluster.Type == fluxv1.ClusterTypeOpenShift {

@@ -52,18 +52,18 @@ func (d *Distribution) collectWorkloads(p *plan) error {
 	if p.instance.GetTopology() == fluxv1.TopologyUnified {
 		p.take(d.manifests[unified], unified)
 		p.redirect()
-		return p.addWorkloads(d.manifests[unified], unified, p.components)
+		return p.addWorkloads(d, unified, p.components)
 	}
 	for _, c := range p.components {
-		if err := p.addWorkloads(d.manifests[c], c, []string{c}); err != nil {
+		if err := p.addWorkloads(d, c, []string{c}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *plan) addWorkloads(objects []*unstructured.Unstructured, component string, roles []string) error {
-	for _, o := range objects {
+func (p *plan) addWorkloads(d *Distribution, component string, roles []string) error {
+	for _, o := range d.manifests[component] {
 		if o.GetKind() != "Deployment" {
 			continue
 		}
@@ -71,7 +71,14 @@ func (p *plan) addWorkloads(objects []*unstructured.Unstructured, component stri
 		if err != nil {
 			return err
 		}
+		w.image, err = d.imageOf(w.container().Image, p.own, p.instance.Spec.Distribution.Registry)
+		if err != nil {
+			return err
+		}
 		w.Namespace = p.instance.Namespace
+		if w.Labels == nil {
+			w.Labels = map[string]string{}
+		}
 		w.Labels[componentLabel] = component
 		w.Spec.Template.Labels[componentLabel] = component
 		p.workloads = append(p.workloads, w)

@@ -25,13 +25,20 @@ func ParseImage(reference string) (Image, error) {
 	if _, err := name.ParseReference(reference); err != nil {
 		return Image{}, fmt.Errorf("parse image reference %q: %w", reference, err)
 	}
-	i := Image{}
+	i := Image{Repository: imageName(reference)}
 	rest, digest, _ := strings.Cut(reference, "@")
-	i.Repository, i.Digest = rest, digest
-	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
-		i.Repository, i.Tag = rest[:colon], rest[colon+1:]
-	}
+	i.Digest = digest
+	i.Tag = strings.TrimPrefix(rest[len(i.Repository):], ":")
 	return i, nil
+}
+
+// imageName is the part of a reference before its tag and digest.
+func imageName(reference string) string {
+	rest, _, _ := strings.Cut(reference, "@")
+	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
+		return rest[:colon]
+	}
+	return rest
 }
 
 // String returns the reference.

@@ -35,6 +35,9 @@ type Distribution struct {
 	version   *semver.Version
 	manifests map[string][]*unstructured.Unstructured // by file name without extension
 	crds      map[string]*unstructured.Unstructured   // by name, <plural>.<group>
+
+	released bool             // whether it came from an artifact
+	images   map[string]Image // of a release, by the last part of their names; nil if it does not say
 }
 
 // Load reads the manifests of one distribution: a file VERSION, namespace.yaml, rbac.yaml, policies.yaml,

@@ -2,6 +2,7 @@ package distribution
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type workload struct {
 	*appsv1.Deployment
 	roles []string
 	shard string // or empty for the main one
+	image Image
+	ours  bool // whether the container is Weir's, which is told what to run
 }
 
 func newWorkload(o *unstructured.Unstructured, roles ...string) (*workload, error) {
@@ -26,7 +29,12 @@ func newWorkload(o *unstructured.Unstructured, roles ...string) (*workload, erro
 	if len(w.Spec.Template.Spec.Containers) == 0 {
 		return nil, fmt.Errorf("read Deployment %q: no container", o.GetName())
 	}
-	w.container().Args = append(w.container().Args, "--controllers="+strings.Join(roles, ","))
+	if w.Spec.Selector == nil || w.Spec.Selector.MatchLabels == nil || w.Spec.Template.Labels == nil {
+		return nil, fmt.Errorf("read Deployment %q: no labels to select its pods by", o.GetName())
+	}
+	if w.ours = path.Base(imageName(w.container().Image)) == repositoryName; w.ours {
+		w.container().Args = append(w.container().Args, "--controllers="+strings.Join(roles, ","))
+	}
 	return w, nil
 }
 
@@ -78,11 +86,11 @@ func (w *workload) setArg(name, value string) {
 
 // setGate switches a feature on or off.
 func (w *workload) setGate(name string, on bool) {
-	gate := fmt.Sprintf("%s=%t", name, on)
-	if gates, ok := w.arg("feature-gates"); ok {
-		gate = gates + "," + gate
+	var gates []string
+	if have, found := w.arg("feature-gates"); found {
+		gates = slices.DeleteFunc(strings.Split(have, ","), func(g string) bool { return strings.HasPrefix(g, name+"=") })
 	}
-	w.setArg("feature-gates", gate)
+	w.setArg("feature-gates", strings.Join(append(gates, fmt.Sprintf("%s=%t", name, on)), ","))
 }
 
 // mountData backs the volume of the artifacts by the claim, or by the node if claim is empty.
@@ -100,10 +108,12 @@ func (w *workload) mountData(claim string) {
 
 // forShard returns a copy that serves one shard with the roles.
 func (w *workload) forShard(shard string, roles []string) *workload {
-	s := &workload{Deployment: w.DeepCopy(), roles: roles, shard: shard}
+	s := &workload{Deployment: w.DeepCopy(), roles: roles, shard: shard, image: w.image, ours: w.ours}
 	s.Name = w.Name + "-" + shard
 	s.Spec.Selector.MatchLabels["app"] = s.Name
 	s.Spec.Template.Labels["app"] = s.Name
-	s.setArg("controllers", strings.Join(roles, ","))
+	if s.ours {
+		s.setArg("controllers", strings.Join(roles, ","))
+	}
 	return s
 }
