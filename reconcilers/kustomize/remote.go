@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,7 +52,26 @@ func (r *reconciler) there(run step) func(context.Context, *kustomizev1.Kustomiz
 		ctx, stop := s.visit.Context(ctx)
 		defer stop()
 
-		return s.timely(run(s.site, ctx, obj, s))
+		undo := undoing(obj, s)
+
+		return s.timely(run(s.site, ctx, obj, s), undo)
+	}
+}
+
+// undoing returns a function that takes back what a run that is now found not to have failed has noted of its failure. What it has
+// applied stays.
+func undoing(obj *kustomizev1.Kustomization, s *scope) func() {
+	history, attempt, approved := slices.Clone(obj.Status.History), s.memo.attempt, s.memo.approved
+	healthy := engine.Condition(obj, meta.HealthyCondition).DeepCopy()
+
+	return func() {
+		obj.Status.History, s.memo.attempt, s.memo.approved = history, attempt, approved
+
+		if healthy == nil {
+			engine.Unset(obj, meta.HealthyCondition)
+		} else {
+			engine.Set(obj, healthy.Type, healthy.Status, healthy.Reason, healthy.Message)
+		}
 	}
 }
 
@@ -61,8 +81,8 @@ func (r *reconciler) mayTakeLong(obj *kustomizev1.Kustomization, s *scope) bool 
 }
 
 // timely returns the verdict of a step, or, if it failed because the visit had to end, what that means: others that are slow are
-// waited for, and a cluster that takes too long has failed.
-func (s *scope) timely(err error) error {
+// waited for, as if nothing had failed, and a cluster that takes too long has failed.
+func (s *scope) timely(err error, undo func()) error {
 	slow, ok := errors.AsType[*remote.SlowError](s.visit.Err())
 	if err == nil || !ok {
 		return err
@@ -79,6 +99,8 @@ func (s *scope) timely(err error) error {
 	}
 
 	if slow.Busy {
+		undo()
+
 		return engine.Await(turnAgain, slow.Error())
 	}
 

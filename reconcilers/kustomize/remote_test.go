@@ -355,6 +355,54 @@ func TestRemoteSlow(t *testing.T) {
 	}
 }
 
+// TestRemoteWithoutTurn holds that a run which ends because others have all the turns has not failed: it leaves no entry in the
+// history.
+func TestRemoteWithoutTurn(t *testing.T) {
+	e := newEnv(t)
+	e.remote = func(o *remote.Options) { o.Workers, o.Slow, o.Longest, o.Patience = 4, time.Hour, time.Hour, patience }
+	e.restart()
+
+	a := newAway(e)
+	p := newProxy(e, a.config)
+	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
+
+	for _, name := range []string{"one", "two"} { // each has a cluster of its own
+		e.secret(name, "value", append(kubeconfig(t, p.config()), "# "+name...))
+		e.kustomization(name, func(s *kustomizev1.KustomizationSpec) { s.KubeConfig = secretRef(name, "") })
+		e.ready(name)
+	}
+
+	e.remote = func(o *remote.Options) {
+		o.Workers, o.Slow, o.Longest, o.Patience = 4, 100*time.Millisecond, time.Hour, patience
+	}
+	e.restart()
+	e.ready("two") // this one is known to be fast, so that it begins without a turn
+
+	held := make(chan struct{})
+	p.slow.Store(&held)
+	e.publish("repo", "main@sha1:2", map[string]string{"a.yaml": configMap("a", "2")})
+
+	var first sync.WaitGroup
+
+	first.Go(func() {
+		_, _ = e.runner.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: e.namespace, Name: "one"}})
+	})
+
+	e.eventually("the first one is held up", func() error { return wants("held", fmt.Sprint(p.holds.Load() > 0), "true") })
+
+	obj := e.run("two", "without a turn", func(obj *kustomizev1.Kustomization) bool {
+		return strings.Contains(says(obj, meta.ReconcilingCondition), "the remote cluster is slow, and so are others")
+	})
+	if last := obj.Status.History.Latest(); len(obj.Status.History) != 1 || last.LastReconciledStatus != meta.ReconciliationSucceededReason {
+		t.Errorf("history is %v", obj.Status.History)
+	}
+
+	close(held)
+	first.Wait()
+	e.ready("two")
+	e.ready("one")
+}
+
 // TestRemoteTooSlow holds that a run does not go on for ever, and that its condition says why it ended.
 func TestRemoteTooSlow(t *testing.T) {
 	e := newEnv(t)
