@@ -44,7 +44,7 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 
 	if err != nil {
-		r.intend(ctx, obj, s)
+		r.intend(ctx, obj, s, s.set.Objects)
 
 		s.memo.adopted = false
 

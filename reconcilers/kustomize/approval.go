@@ -46,7 +46,7 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 
 	diff, err := r.Applier.Diff(ctx, s.client, ownerOf(obj), s.set.Objects, obj.Spec.Prune, options)
 	if err != nil {
-		r.intend(ctx, obj, s)
+		r.intend(ctx, obj, s, s.set.Objects)
 
 		return r.failed(obj, s, meta.ReconciliationFailedReason, r.blame(ctx, obj, s, err))
 	}
@@ -68,7 +68,7 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 		return r.failed(obj, s, meta.ReconciliationFailedReason, fmt.Errorf("write the plan: %w", err))
 	}
 
-	r.intend(ctx, obj, s)
+	r.intend(ctx, obj, s, s.set.Objects)
 
 	if s.memo.asked != diff.Digest {
 		s.memo.asked = diff.Digest

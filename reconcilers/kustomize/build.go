@@ -24,7 +24,7 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 	s.memo.inputs, s.memo.set = "", ""
 
-	set, err := r.objects(ctx, obj, s)
+	set, err := r.objects(ctx, obj, s, func(what string) { progress(ctx, obj, s, what) })
 
 	if _, missing := errors.AsType[*build.PathError](err); missing {
 		s.memo.end()
@@ -62,14 +62,16 @@ func (r *reconciler) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	return nil
 }
 
-// objects returns what the artifact holds. An unchanged build needs no tree.
-func (r *reconciler) objects(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) (*build.Set, error) {
+// objects returns what the artifact holds, and tells what it does. An unchanged build needs no tree.
+func (r *reconciler) objects(
+	ctx context.Context, obj *kustomizev1.Kustomization, s *scope, tell func(string),
+) (*build.Set, error) {
 	request := requestFor(obj, s)
 	if set, err := r.Builder.Lookup(request); set != nil || err != nil {
 		return set, err
 	}
 
-	progress(ctx, obj, s, "Fetching manifests")
+	tell("Fetching manifests")
 
 	tree, err := r.Trees.Open(ctx, s.artifact)
 	if err != nil {
@@ -77,7 +79,7 @@ func (r *reconciler) objects(ctx context.Context, obj *kustomizev1.Kustomization
 	}
 	defer tree.Close()
 
-	progress(ctx, obj, s, "Building manifests")
+	tell("Building manifests")
 
 	request.Dir = tree.Dir
 

@@ -13,8 +13,10 @@
 // held, and the condition PruneHeld says why. One has come when it has applied the revision with its present spec, or has nothing
 // to apply; one whose apply fails, or waits for approval, is waited for only with what it wants. Whoever comes last wakes those
 // who hold something (Family); nothing is asked, and nothing is kept, as long as no object leaves a set. All of this is found
-// again after a restart from the statuses. Nobody waits for ever: longPatience bounds the wait for one that does not come,
-// shortPatience that for one that was waited for in vain before.
+// again after a restart from the statuses. One that waits for its dependencies is built when somebody holds something, to find
+// out what it wants: its dependency may become ready only when the rest is gone. One that fails, so that nobody can know what it
+// wants, is not waited for when it has failed for longPatience and fails again with the revision. Nobody waits for ever:
+// longPatience bounds the wait for one that does not come, shortPatience that for one that was waited for in vain before.
 //
 // Of Kustomizations that are deleted together, those go first that depend on others.
 //

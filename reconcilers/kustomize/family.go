@@ -48,6 +48,10 @@ type arrival struct {
 	revision   string
 	wants      map[string]struct{}
 	at         time.Time
+	// stuck is since when it cannot apply, if nobody knows what it wants at the revision, or zero. A silent one is going to say
+	// it when it is woken.
+	stuck  time.Time
+	silent bool
 }
 
 // child is a Kustomization that another one has written.
@@ -58,10 +62,11 @@ type child struct {
 
 // vigil is the wait of one Kustomization for another one.
 type vigil struct {
-	owner types.NamespacedName
-	on    types.NamespacedName // who is waited for; guarded by the family
-	first answer               // when the wait began
-	until time.Time            // when a deletion goes on at the latest; zero for others
+	owner  types.NamespacedName
+	on     types.NamespacedName // who is waited for; guarded by the family
+	first  answer               // when the wait began
+	until  time.Time            // when a deletion goes on at the latest; zero for others
+	source string               // of both, if it is about what moves between them
 	// ask looks who is to be waited for, and still whether somebody is. Without them, any news of him wake the owner.
 	ask   func(ctx context.Context) (answer, error)
 	still func(ctx context.Context, key types.NamespacedName) bool
@@ -97,7 +102,7 @@ func (f *Family) Changed(ctx context.Context, key types.NamespacedName) {
 	for _, v := range f.waiting(key) {
 		if v.ask != nil {
 			a, err := f.bind(ctx, v)
-			if err == nil && !a.soon && a.patience > 0 && a.patience >= v.first.patience {
+			if err == nil && a.again == 0 && a.patience > 0 && a.patience >= v.first.patience {
 				continue // it has to wait for somebody else just as much
 			}
 		}
@@ -193,7 +198,7 @@ func (f *Family) end(ctx context.Context, key types.NamespacedName, a *arrival) 
 
 	_, applying := f.applying[key]
 	known, ok := f.arrivals[key]
-	news := applying || (a != nil && (!ok || known.wants != nil || known.revision != a.revision || known.generation != a.generation))
+	news := applying || (a != nil && (!ok || known.wants != nil || !known.stuck.IsZero() || known.revision != a.revision || known.generation != a.generation))
 
 	delete(f.applying, key)
 

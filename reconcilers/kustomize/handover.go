@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
@@ -73,7 +74,7 @@ func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s
 		end := at.Add(a.limit(ref, q.patience))
 		if !now.Before(end) {
 			due = append(due, ref)
-			vain = vain || a.patience == q.patience
+			vain = vain || a.late && now.Sub(at) >= q.patience
 
 			continue
 		}
@@ -85,7 +86,7 @@ func (r *reconciler) hold(ctx context.Context, obj *kustomizev1.Kustomization, s
 		}
 	}
 
-	if again := now.Add(shortPatience); a.soon && again.Before(s.memo.due) {
+	if again := now.Add(a.again); a.again > 0 && again.Before(s.memo.due) {
 		s.memo.due = again
 	}
 
@@ -116,7 +117,7 @@ func (r *reconciler) renounce(ctx context.Context, s *scope, q *quest) {
 	var names []string
 
 	for _, other := range others {
-		if late, _ := r.lags(ctx, q, other); late && r.Family.giveUp(client.ObjectKeyFromObject(other), r.Now().Add(-q.patience)) {
+		if r.lags(ctx, q, other).late && r.Family.giveUp(client.ObjectKeyFromObject(other), r.Now().Add(-q.patience)) {
 			names = append(names, fmt.Sprintf("'%s/%s'", other.Namespace, other.Name))
 		}
 	}
@@ -180,10 +181,10 @@ func (r *reconciler) arrive(ctx context.Context, obj *kustomizev1.Kustomization,
 
 // intend notes what the Kustomization is going to apply as soon as it can. One that makes others, or changes them, has not come
 // before it has done that.
-func (r *reconciler) intend(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) {
-	wants := make(map[string]struct{}, len(s.set.Objects))
+func (r *reconciler) intend(ctx context.Context, obj *kustomizev1.Kustomization, s *scope, objects []*unstructured.Unstructured) {
+	wants := make(map[string]struct{}, len(objects))
 
-	for _, u := range s.set.Objects {
+	for _, u := range objects {
 		ref := access.Of(u)
 		if _, ok := kustomizationOf(ref.ID); ok {
 			r.Family.end(ctx, client.ObjectKeyFromObject(obj), nil)

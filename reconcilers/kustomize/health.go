@@ -79,7 +79,7 @@ func (r *reconciler) wait(ctx context.Context, obj *kustomizev1.Kustomization, s
 	r.Hub.Await(owner, &goal)
 	engine.Set(obj, meta.HealthyCondition, metav1.ConditionUnknown, meta.ProgressingReason, message)
 
-	return engine.Await(verdict.after, message)
+	return engine.Await(r.atTheLatest(obj, verdict.after), message) // what is held is not held until it is healthy
 }
 
 // look asks the hub. After an apply it gives what was applied a blink to become healthy, and at any time it gives the hub one

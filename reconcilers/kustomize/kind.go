@@ -182,6 +182,8 @@ type scope struct {
 	artifact   *meta.Artifact   // set by resolve
 	variables  *build.Variables // set by load
 
+	silent bool // it waits for dependencies, and nobody has asked what it wants; set by depend
+
 	session *decryption.Session // decrypts, if anything is to be; set by unlock
 
 	site  *reconciler   // works in the remote cluster, if there is one; set by connect and reach
@@ -237,7 +239,7 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 
 	r := &reconciler{Deps: d, memory: &memory{}, home: d.Access}
 
-	return engine.Kind[*kustomizev1.Kustomization, scope]{
+	kind := engine.Kind[*kustomizev1.Kustomization, scope]{
 		Name:       kustomizev1.KustomizationKind,
 		Controller: Controller,
 		FieldOwner: FieldOwner,
@@ -275,6 +277,12 @@ func Kind(d Deps) engine.Kind[*kustomizev1.Kustomization, scope] {
 		Failure: failure,
 		Forget:  r.forget,
 	}
+
+	for i := range kind.Steps {
+		kind.Steps[i].Run = r.telling(kind.Steps[i].Run)
+	}
+
+	return kind
 }
 
 // success is what Ready says of a run that came to its end.

@@ -135,14 +135,14 @@ func (r *reconciler) awaitTakers(ctx context.Context, obj *kustomizev1.Kustomiza
 	if after > 0 {
 		r.Family.holdUntil(client.ObjectKeyFromObject(obj), r.Now().Add(after))
 
-		if a.soon {
-			after = min(after, shortPatience)
+		if a.again > 0 {
+			after = min(after, a.again)
 		}
 
 		return engine.Await(after, fmt.Sprintf("Waiting for the other Kustomizations of %s '%s', which may take objects over", kind, key))
 	}
 
-	if a.patience == q.patience {
+	if a.late && r.Now().Sub(s.memo.leaving) >= q.patience {
 		r.renounce(ctx, s, q)
 	}
 

@@ -91,6 +91,8 @@ func (r *reconciler) depend(ctx context.Context, obj *kustomizev1.Kustomization,
 		}
 
 		if err != nil {
+			s.silent = !r.speak(ctx, obj, s)
+
 			return engine.Wait(meta.DependencyNotReadyReason, r.RequeueDependency, err)
 		}
 	}

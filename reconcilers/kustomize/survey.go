@@ -36,8 +36,26 @@ type answer struct {
 	patience time.Duration
 	// wanted are the objects that somebody is known to want, who has not applied them yet.
 	wanted map[string]struct{}
-	// soon says to look again in seconds: who is waited for may never be seen, as one of another shard.
-	soon bool
+	// again is when to look again at the latest, though nothing happens, or zero.
+	again time.Duration
+	// late says that there is somebody of whom nobody knows what he wants, be he waited for or not.
+	late bool
+}
+
+// add takes one more into account.
+func (a *answer) add(key types.NamespacedName, l lag) {
+	for id := range l.wants {
+		a.wanted[id] = struct{}{}
+	}
+
+	a.late = a.late || l.late
+	if l.again > 0 && (a.again == 0 || l.again < a.again) {
+		a.again = l.again
+	}
+
+	if a.on == (types.NamespacedName{}) || l.patience > a.patience {
+		a.on, a.patience = key, l.patience
+	}
 }
 
 func questOf(obj *kustomizev1.Kustomization, revision string, refs []access.Ref) *quest {
@@ -95,7 +113,7 @@ func clusterOf(obj *kustomizev1.Kustomization) string {
 // ask finds out who may want the objects. If somebody does, the Kustomization is woken when that changes.
 func (r *reconciler) ask(ctx context.Context, q *quest) (answer, error) {
 	v := &vigil{
-		owner: q.self(),
+		owner: q.self(), source: sourceOf(q.obj),
 		ask:   func(ctx context.Context) (answer, error) { return r.survey(ctx, q) },
 		still: func(ctx context.Context, key types.NamespacedName) bool { return r.isAwaited(ctx, q, key) },
 	}
@@ -120,12 +138,12 @@ func (r *reconciler) ask(ctx context.Context, q *quest) (answer, error) {
 // survey looks at all that may want the objects. It ends with the first one of whom nobody knows what he wants.
 func (r *reconciler) survey(ctx context.Context, q *quest) (answer, error) {
 	if on := r.family(ctx, q); on != (types.NamespacedName{}) {
-		return answer{on: on, patience: q.patience, soon: true}, nil
+		return answer{on: on, patience: q.patience, again: shortPatience, late: true}, nil
 	}
 
-	if last := r.Family.hint(nil); last.Name != "" && !r.Family.isSlow(last) {
-		if late, _ := r.find(ctx, q, last); late {
-			return answer{on: last, patience: q.patience}, nil
+	if last := r.Family.hint(nil); last.Name != "" {
+		if l := r.find(ctx, q, last); l.isOpen(q) {
+			return answer{on: last, patience: q.patience, late: true}, nil
 		}
 	}
 
@@ -137,26 +155,26 @@ func (r *reconciler) survey(ctx context.Context, q *quest) (answer, error) {
 	a := answer{wanted: map[string]struct{}{}}
 
 	for _, other := range others {
-		late, wants := r.lags(ctx, q, other)
-		if !late && len(wants) == 0 {
+		l := r.lags(ctx, q, other)
+		a.late = a.late || l.late
+
+		if l.isNone() {
 			continue
 		}
 
 		key := client.ObjectKeyFromObject(other)
-		a.on = key
 
-		switch {
-		case !late:
-			for id := range wants {
-				a.wanted[id] = struct{}{}
-			}
-		case r.Family.isSlow(key):
-			a.patience = shortPatience
-		default:
+		if l.isOpen(q) {
 			r.Family.hint(&key)
 
-			return answer{on: key, patience: q.patience}, nil
+			return answer{on: key, patience: q.patience, late: true}, nil
 		}
+
+		if l.silent {
+			r.Family.wake(key) // and it is going to say what it wants
+		}
+
+		a.add(key, l)
 	}
 
 	return a, nil
@@ -204,39 +222,17 @@ func (r *reconciler) isAwaited(ctx context.Context, q *quest, key types.Namespac
 		return true
 	}
 
-	late, wants := r.find(ctx, q, key)
-
-	return late || len(wants) > 0
+	return !r.find(ctx, q, key).isNone()
 }
 
 // find tells what lags does of the one with the name. Nobody waits for one that is not there.
-func (r *reconciler) find(ctx context.Context, q *quest, key types.NamespacedName) (late bool, wants map[string]struct{}) {
+func (r *reconciler) find(ctx context.Context, q *quest, key types.NamespacedName) lag {
 	other, err := r.Family.relatives.Kustomization(ctx, key)
 	if err != nil {
-		return false, nil
+		return lag{}
 	}
 
 	return r.lags(ctx, q, other)
-}
-
-// lags tells whether the other one is going to look at the revision of the source, and has not yet, or else which of the
-// objects it wants.
-func (r *reconciler) lags(ctx context.Context, q *quest, other *kustomizev1.Kustomization) (late bool, wants map[string]struct{}) {
-	key := client.ObjectKeyFromObject(other)
-	if _, leaves := q.leaving[key]; leaves || key == q.self() || r.stays(q, other) {
-		return false, nil
-	}
-
-	a, known := r.Family.arrival(key)
-
-	switch current := known && a.uid == other.UID && a.generation >= other.Generation; {
-	case current && a.revision == q.revision:
-		return false, q.among(a.wants)
-	case !current && other.Status.ObservedGeneration == other.Generation && other.Status.LastAppliedRevision == q.revision:
-		return false, q.listed(other.Status.Inventory) // it has not run in this process, and may have to take them back
-	}
-
-	return !q.deleted() || !r.reaches(ctx, other, q.self()), nil // who depends on what is deleted cannot become ready
 }
 
 // stays tells whether the other one is not going to take anything over, whatever it finds.
@@ -289,7 +285,7 @@ func (q *quest) listed(in *meta.ResourceInventory) map[string]struct{} {
 }
 
 // limit returns how long the object may be kept.
-func (a answer) limit(ref access.Ref, most time.Duration) time.Duration {
+func (a *answer) limit(ref access.Ref, most time.Duration) time.Duration {
 	if _, ok := a.wanted[ref.Entry()]; ok {
 		return most
 	}
