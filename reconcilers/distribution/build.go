@@ -117,10 +117,7 @@ func (d *Distribution) validate(instance *fluxv1.FluxInstance) error {
 	if err := d.checkRelease(instance); err != nil {
 		return err
 	}
-	if err := validateWorkloads(spec); err != nil {
-		return err
-	}
-	return validateSyncs(instance, d.version)
+	return validateSync(spec.Sync, d.version)
 }
 
 // plan is a build on its way: the objects of the instance, with the Deployments in a form that is easy to change.
@@ -133,7 +130,6 @@ type plan struct {
 
 	objects   []*unstructured.Unstructured // all but what follows
 	workloads []*workload
-	synced    []*unstructured.Unstructured // sources, and the Kustomizations that apply them
 }
 
 // has tells whether the component is to run.
@@ -152,10 +148,7 @@ func (p *plan) build() ([]*unstructured.Unstructured, error) {
 	if err := p.fitAccess(); err != nil {
 		return nil, err
 	}
-	if err := p.fitWorkloads(); err != nil {
-		return nil, err
-	}
-	p.addSyncs()
+	p.addSync()
 	objects, err := p.assemble()
 	if err != nil {
 		return nil, err

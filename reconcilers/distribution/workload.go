@@ -86,11 +86,11 @@ func (w *workload) setArg(name, value string) {
 
 // setGate switches a feature on or off.
 func (w *workload) setGate(name string, on bool) {
-	var gates []string
-	if have, found := w.arg("feature-gates"); found {
-		gates = slices.DeleteFunc(strings.Split(have, ","), func(g string) bool { return strings.HasPrefix(g, name+"=") })
+	gate := fmt.Sprintf("%s=%t", name, on)
+	if gates, ok := w.arg("feature-gates"); ok {
+		gate = gates + "," + gate
 	}
-	w.setArg("feature-gates", strings.Join(append(gates, fmt.Sprintf("%s=%t", name, on)), ","))
+	w.setArg("feature-gates", gate)
 }
 
 // mountData backs the volume of the artifacts by the claim, or by the node if claim is empty.
