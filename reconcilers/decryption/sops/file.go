@@ -100,7 +100,7 @@ func hasLine(data []byte, start string) bool {
 type Clear struct {
 	// Content of the file.
 	Content []byte
-	// Values that were encrypted, as text: what must not show up in messages. Those of more than four kilobytes are left out.
+	// Values that were encrypted, as text: what must not show up in messages.
 	Values []string
 }
 
@@ -127,6 +127,10 @@ func Decrypt(ctx context.Context, data []byte, from, to Format, keys Keys) (c Cl
 		if err := w.mapping(doc, root()); err != nil {
 			return Clear{}, err
 		}
+	}
+
+	if err := w.rules.check(); err != nil {
+		return Clear{}, err
 	}
 
 	content, err := emit(docs, to)

@@ -32,6 +32,10 @@ func DecryptObject(ctx context.Context, object map[string]any, keys Keys) (value
 		return nil, err
 	}
 
+	if err := w.rules.check(); err != nil {
+		return nil, err
+	}
+
 	return w.opened, nil
 }
 
@@ -42,6 +46,10 @@ type objectWalker struct {
 }
 
 func (w *objectWalker) fields(m map[string]any, at place) (map[string]any, error) {
+	if err := w.enter(at); err != nil {
+		return nil, err
+	}
+
 	for _, key := range slices.Sorted(maps.Keys(m)) { // so that the first error is always the same
 		value, err := w.value(m[key], at.child(key, w.rules))
 		if err != nil {

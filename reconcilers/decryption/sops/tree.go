@@ -13,12 +13,14 @@ const (
 	maxDepth  = 100     // of what contains each other
 	maxValues = 400_000 // keys and values, aliases expanded
 	maxText   = 4 * MaxSize
+	maxBound  = 16 << 10 // bytes of the keys that lead to a value
 )
 
 var (
 	errDepth  = fmt.Errorf("more than %d levels", maxDepth)
 	errValues = fmt.Errorf("more than %d values", maxValues)
 	errText   = fmt.Errorf("the aliases expand to more than %d bytes", maxText)
+	errBound  = fmt.Errorf("the keys that lead to a value have more than %d bytes", maxBound)
 	errKey    = errors.New("a key is not a string")
 )
 

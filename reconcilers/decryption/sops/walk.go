@@ -34,9 +34,13 @@ type walker struct {
 	steps int
 }
 
-// step ends a walk whose context has ended.
+// step ends a walk whose context has ended, or that costs too much.
 func (w *walker) step() error {
 	const often = 256
+
+	if err := w.rules.check(); err != nil {
+		return err
+	}
 
 	if w.steps++; w.steps%often == 0 && w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
@@ -47,9 +51,7 @@ func (w *walker) step() error {
 
 // note keeps a value that was decrypted.
 func (w *walker) note(value any) {
-	const most = 4 << 10
-
-	if text, ok := scalarText(value); ok && text != "" && len(text) <= most {
+	if text, ok := scalarText(value); ok && text != "" {
 		w.opened = append(w.opened, text)
 	}
 }
@@ -86,8 +88,21 @@ func extend(path []string, step string) []string {
 	return append(slices.Clip(path), step)
 }
 
+// enter refuses to go below what would cost too much: the way there is authenticated with each value.
+func (w *walker) enter(at place) error {
+	if len(at.bound) > maxBound {
+		return errBound
+	}
+
+	return w.step()
+}
+
 // mapping decrypts all that is in a mapping, in place.
 func (w *walker) mapping(m mapping, at place) error {
+	if err := w.enter(at); err != nil {
+		return err
+	}
+
 	above := at.comment // what comments in this mapping select ends with the next key
 
 	for i := range m {
