@@ -237,7 +237,7 @@ func (b *Builder) complete(t *tree, r *Request) ([]*unstructured.Unstructured, e
 
 	if r.Variables.Len() > 0 || r.Always {
 		if err := substitute(t.ctx, objects, r.Variables, b.lenient); err != nil {
-			return nil, err
+			return nil, r.mask.quiet(err)
 		}
 	}
 

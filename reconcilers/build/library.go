@@ -160,7 +160,7 @@ func (b *Builder) call(t *tree, dir string) (objects []*unstructured.Unstructure
 	}
 
 	if err != nil {
-		return nil, shorten(err)
+		return nil, &pathError{err, t.mask}
 	}
 
 	return convert(t.ctx, result)
@@ -175,15 +175,16 @@ func options() *krusty.Options {
 }
 
 // pathError is an error of the library with the paths as users know them.
-type pathError struct{ err error }
-
-func shorten(err error) error { return &pathError{err} }
+type pathError struct {
+	err  error
+	mask *Mask
+}
 
 // maxErrorText is how much is told of what the library says, in bytes: it may quote whole files, again for each base.
 const maxErrorText = 4 << 10
 
 func (e *pathError) Error() string {
-	text := e.err.Error()
+	text := e.mask.Hide(e.err.Error()) // as long as it is whole: what is cut is not found
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText/2] + " … " + text[len(text)-maxErrorText/2:]
 	}

@@ -38,7 +38,7 @@ func substitute(ctx context.Context, objects []*unstructured.Unstructured, varia
 		}
 
 		if err := substituteObject(u, variables, value, &left); err != nil {
-			return fmt.Errorf("post build failed for '%s/%s': %w", typeOf(u), u.GetName(), err)
+			return &substituteError{object: typeOf(u) + "/" + u.GetName(), err: err}
 		}
 	}
 
@@ -125,18 +125,59 @@ func parseObject(text []byte) (map[string]any, error) {
 	return object, k8sjson.UnmarshalCaseSensitivePreserveInts(data, &object)
 }
 
+// substituteError says in which object it failed.
+type substituteError struct {
+	object string
+	err    error
+}
+
+// Error implements error.
+func (e *substituteError) Error() string {
+	return fmt.Sprintf("post build failed for '%s': %v", e.object, e.err)
+}
+
+// Unwrap returns the reason.
+func (e *substituteError) Unwrap() error { return e.err }
+
+// parseError says that the text is no YAML after substitution. The parser quotes parts of the text, cut off at any place.
+type parseError struct{ err error }
+
+// Error implements error.
+func (e *parseError) Error() string { return fmt.Sprintf("the result is not a YAML object: %v", e.err) }
+
+// Unwrap returns what the parser says.
+func (e *parseError) Unwrap() error { return e.err }
+
 var lineNumber = regexp.MustCompile(`line \d+`)
 
-// parseError says that the text is no YAML after substitution. The parser quotes parts of the text, cut off at any place,
-// so that with secrets among the variables nothing but the line is passed on.
-func (v *Variables) parseError(err error) error {
-	if !v.hasSecrets() {
-		return fmt.Errorf("the result is not a YAML object: %w", err)
-	}
-
-	if line := lineNumber.FindString(err.Error()); line != "" {
-		return fmt.Errorf("the result is not a YAML object: %s", line)
+// onlyLine returns the error with nothing but the line: the text holds secrets.
+func (e *parseError) onlyLine() error {
+	if line := lineNumber.FindString(e.err.Error()); line != "" {
+		return &parseError{errors.New(line)}
 	}
 
 	return errors.New("the result is not a YAML object")
+}
+
+func (v *Variables) parseError(err error) error {
+	e := &parseError{err}
+	if v.hasSecrets() {
+		return e.onlyLine()
+	}
+
+	return e
+}
+
+// quiet returns the error of a substitution without what a parser quotes, if anything was decrypted.
+func (m *Mask) quiet(err error) error {
+	in, ok := errors.AsType[*substituteError](err)
+	if !ok || m == nil || m.size == 0 {
+		return err
+	}
+
+	if e, ok := errors.AsType[*parseError](in.err); ok {
+		return &substituteError{object: in.object, err: e.onlyLine()}
+	}
+
+	return err
 }

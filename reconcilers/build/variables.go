@@ -65,7 +65,7 @@ func (v *Variables) Digest() string {
 // messages unreadable and give the value away by the holes.
 const minSecret = 3
 
-// Redact returns the text with the values of secret variables masked.
+// Redact returns the text with the values of secret variables masked, as they are and as messages write them.
 func (v *Variables) Redact(text string) string {
 	if v.Len() == 0 {
 		return text
@@ -75,18 +75,11 @@ func (v *Variables) Redact(text string) string {
 
 	for name, value := range v.values {
 		if v.secret[name] && len(value) >= minSecret {
-			secrets = append(secrets, value)
+			secrets = append(secrets, written(value)...)
 		}
 	}
 
-	// Longer values first, so that none shows because part of it was masked.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-
-	for _, value := range secrets {
-		text = strings.ReplaceAll(text, value, "*****")
-	}
-
-	return text
+	return replaced(text, secrets)
 }
 
 // hasSecrets tells whether any value must not show up.

@@ -250,6 +250,11 @@ func TestRedact(t *testing.T) {
 		t.Errorf("Redact(): %q, want %q", got, want)
 	}
 
+	odd := variablesOf(t, variable{"A", `a<b>"c\`, true})
+	if got, want := odd.Redact(`{"data":"a\u003cb\u003e\"c\\-x"} 'a<b>"c\'`), `{"data":"*****-x"} '*****'`; got != want {
+		t.Errorf("Redact(): %s, want %s", got, want) // as plans and API servers write it
+	}
+
 	var none *Variables
 	if got := none.Redact("text"); got != "text" || none.Len() != 0 || none.Digest() != "" {
 		t.Errorf("no variables: %q, %d, %q", got, none.Len(), none.Digest())
