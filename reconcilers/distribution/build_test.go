@@ -1,8 +1,6 @@
 package distribution
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,34 +18,10 @@ import (
 	manifests "github.com/weir-dev/weir/config/distribution"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 const (
 	testDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	testImage  = "registry.example.com/weir-dev/weir:v0.1.0@" + testDigest
 )
-
-// TestBuild compares what testdata/<Case>/in.yaml becomes with want.yaml. The case Default holds all objects; the others hold
-// those that differ from it, and the names of those that are gone.
-func TestBuild(t *testing.T) {
-	d := load(t)
-	byDefault := render(t, build(t, d, "Default").Objects)
-	cases, err := filepath.Glob("testdata/*/in.yaml")
-	if err != nil || len(cases) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, file := range cases {
-		name := filepath.Base(filepath.Dir(file))
-		t.Run(name, func(t *testing.T) {
-			set := build(t, d, name)
-			got := render(t, set.Objects).all()
-			if name != "Default" {
-				got = render(t, set.Objects).without(byDefault)
-			}
-			golden(t, filepath.Join("testdata", name, "want.yaml"), got)
-		})
-	}
-}
 
 // TestBuildIsDeterministic builds twice: the digest goes into the revision, and a change of it is an upgrade.
 func TestBuildIsDeterministic(t *testing.T) {
@@ -232,60 +206,4 @@ func build(t *testing.T, d *Distribution, name string) *Set {
 		t.Fatal(err)
 	}
 	return set
-}
-
-// rendered is the YAML of objects by their identity, in order.
-type rendered struct {
-	ids  []string
-	docs map[string]string
-}
-
-func render(t *testing.T, objects []*unstructured.Unstructured) rendered {
-	t.Helper()
-	r := rendered{docs: map[string]string{}}
-	for _, o := range objects {
-		id := o.GetKind() + "/" + o.GetNamespace() + "/" + o.GetName()
-		if _, twice := r.docs[id]; twice {
-			t.Errorf("%s is there twice", id)
-		}
-		doc, err := yaml.Marshal(o.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.ids, r.docs[id] = append(r.ids, id), string(doc)
-	}
-	return r
-}
-
-func (r rendered) all() []byte { return r.without(rendered{}) }
-
-func (r rendered) without(other rendered) []byte {
-	var b bytes.Buffer
-	for _, id := range other.ids {
-		if _, ok := r.docs[id]; !ok {
-			fmt.Fprintf(&b, "# gone: %s\n", id)
-		}
-	}
-	for _, id := range r.ids {
-		if r.docs[id] != other.docs[id] {
-			fmt.Fprintf(&b, "---\n%s", r.docs[id])
-		}
-	}
-	return b.Bytes()
-}
-
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs; rewrite it with -update if that is right (-want +got):\n%s", file, diff)
-	}
 }
