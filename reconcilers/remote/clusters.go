@@ -109,13 +109,15 @@ func New(o Options) *Clusters {
 	o.Memory = cmp.Or(o.Memory, defaultMemory)
 	ctx, stop := context.WithCancel(context.Background())
 
-	return &Clusters{
+	c := &Clusters{
 		Options: o, ctx: ctx, stop: stop,
 		links: map[flight.Fingerprint]*link{}, leases: map[access.ID]*link{}, rooms: map[string]*access.Room{},
 		room: access.NewRoom("all remote clusters", o.Memory, nil),
-		turns: newTurns(cmp.Or(o.Workers, defaultWorkers), cmp.Or(o.Slow, slowAfter), cmp.Or(o.Longest, maxVisit),
-			func(owner access.ID) { o.Wake(owner, health.Settled) }),
 	}
+	c.turns = newTurns(cmp.Or(o.Workers, defaultWorkers), cmp.Or(o.Slow, slowAfter), cmp.Or(o.Longest, maxVisit), c.now,
+		func(owner access.ID) { o.Wake(owner, health.Settled) })
+
+	return c
 }
 
 // Open returns the cluster that the request is about, and leases it to the owner in place of the one it had. Its kubeconfig

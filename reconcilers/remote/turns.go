@@ -17,6 +17,8 @@ const (
 	slowAfter = 5 * time.Second
 	// maxVisit is how long any visit may take.
 	maxVisit = 5 * time.Minute
+	// maxPenance is how long a cluster that was fast and became slow, again and again, counts as slow at most.
+	maxPenance = 10 * time.Minute
 )
 
 // ErrBusy says that so many are held up by slow clusters that there is no room for one more. Who asked is woken when there may be.
@@ -44,6 +46,7 @@ func (e *SlowError) Error() string {
 type turns struct {
 	room, share, each int // for all, for one namespace and for one cluster
 	slow, most        time.Duration
+	now               func() time.Time
 	wake              func(access.ID)
 
 	mu      sync.Mutex
@@ -55,7 +58,35 @@ type turns struct {
 // pace is what is known of a link. It is guarded by the lock of turns.
 type pace struct {
 	turns int
-	fast  bool // its last visit was
+	fast  bool // its last visit was, and no penance is left
+
+	// penance is how long it has counted as slow the last time that it became slow, and until when. Without it, a cluster that is
+	// fast and slow by turns would hold a worker that nobody has given it each time.
+	penance time.Duration
+	until   time.Time
+}
+
+// slows notes that a visit is slow.
+func (p *pace) slows(least time.Duration) {
+	if p.fast {
+		p.penance = min(max(2*p.penance, least), maxPenance)
+	}
+
+	p.fast = false
+}
+
+// ends notes the end of a visit.
+func (p *pace) ends(slow bool, now time.Time) {
+	switch {
+	case slow:
+		p.until = now.Add(p.penance)
+	case !now.Before(p.until):
+		p.fast = true
+
+		if now.Sub(p.until) >= maxPenance {
+			p.penance = 0
+		}
+	}
 }
 
 type waiter struct {
@@ -63,10 +94,10 @@ type waiter struct {
 	link  *link
 }
 
-func newTurns(workers int, slow, most time.Duration, wake func(access.ID)) *turns {
+func newTurns(workers int, slow, most time.Duration, now func() time.Time, wake func(access.ID)) *turns {
 	return &turns{
 		room: max(workers*3/4, 1), share: max(workers/4, 1), each: max(workers/8, 1), //nolint:mnd // parts of the whole
-		slow: slow, most: most, wake: wake, spaces: map[string]int{},
+		slow: slow, most: most, now: now, wake: wake, spaces: map[string]int{},
 	}
 }
 
@@ -150,7 +181,7 @@ func (v *Visit) lasts() {
 	}
 
 	v.slow = true
-	v.link.pace.fast = false
+	v.link.pace.slows(t.slow)
 
 	if !v.turn && !t.take(v) {
 		v.end(&SlowError{After: t.slow, Busy: true})
@@ -210,7 +241,7 @@ func (v *Visit) Leave() {
 	v.over = true
 	v.timer.Stop()
 
-	v.link.pace.fast = v.link.pace.fast || !v.slow
+	v.link.pace.ends(v.slow, t.now())
 
 	if v.turn {
 		t.give(v)

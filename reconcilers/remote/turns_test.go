@@ -23,7 +23,7 @@ type lane struct {
 
 func newLane(workers int) *lane {
 	l := &lane{}
-	l.turns = newTurns(workers, 5*time.Second, 5*time.Minute, func(owner access.ID) {
+	l.turns = newTurns(workers, 5*time.Second, 5*time.Minute, time.Now, func(owner access.ID) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.woken = append(l.woken, owner.Namespace+"/"+owner.Name)
@@ -180,10 +180,50 @@ func TestFastClusterThatBecomesSlow(t *testing.T) {
 			t.Errorf("woken: -want, +got:\n%s", diff)
 		}
 
+		pass(5 * time.Second)
 		l.mustBegin(t, of("a", "2"), at).Leave() // it is fast again
 
 		for range 8 {
 			l.mustBegin(t, of("a", "1"), at)
+		}
+	})
+}
+
+// TestClusterThatIsFastAndSlowByTurns shows that a tenant with any number of clusters that answer at once, then not for a while,
+// and so on, does not hold the workers of others for longer each time.
+func TestClusterThatIsFastAndSlowByTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, at, owner := newLane(32), &link{}, of("a", "1")
+
+		// unasked is how long it has held workers that no turn was for, within an hour.
+		var unasked time.Duration
+
+		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
+			l.mustBegin(t, owner, at).Leave()
+
+			v, began := l.mustBegin(t, owner, at), time.Now()
+
+			l.turns.mu.Lock()
+			free := v.turn
+			l.turns.mu.Unlock()
+
+			pass(6 * time.Second)
+			v.Leave()
+
+			if !free {
+				unasked += min(time.Since(began), 5*time.Second)
+			}
+		}
+
+		if unasked == 0 || unasked > time.Minute {
+			t.Errorf("it has held workers for %s of an hour, want a minute at most", unasked)
+		}
+
+		pass(time.Hour)
+		l.mustBegin(t, owner, at).Leave()
+
+		if at.pace.penance != 0 || !at.pace.fast {
+			t.Errorf("it is not forgiven: %+v", at.pace)
 		}
 	})
 }
