@@ -8,23 +8,25 @@ import (
 	"net/http"
 
 	"github.com/weir-dev/weir/reconcilers/build"
+	"github.com/weir-dev/weir/reconcilers/decryption/kms"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/source/git"
 )
 
-// bases gets the remote bases of kustomizations: over the guarded connections of all sources, and without credentials.
+// bases gets the remote bases of kustomizations: over guarded connections, and without credentials.
 type bases struct {
 	client  *http.Client
 	remotes *git.Remotes
 }
 
 // remoteBases returns what fetches remote bases, or nil if none are to be fetched.
-func (p *Process) remoteBases(n *network) (build.Fetcher, error) {
+func (p *Process) remoteBases() (build.Fetcher, error) {
 	if !p.Kustomizations.RemoteBases {
 		return nil, nil //nolint:nilnil // Without a fetcher, builds refuse them.
 	}
 
-	return newBases(n.transports, ingest.Route{})
+	// Files say where their bases are, which must not be this machine: what listens there trusts who asks.
+	return newBases(&ingest.Transports{Proxy: http.ProxyFromEnvironment, Allow: kms.RefuseLocal}, ingest.Route{})
 }
 
 // Limits of a repository that is a base. It is cloned without history.

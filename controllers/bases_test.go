@@ -250,9 +250,36 @@ func TestRemoteBasesOption(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		p := &Process{Options: Options{Kustomizations: KustomizationOptions{RemoteBases: on}}}
 
-		f, err := p.remoteBases(&network{transports: &ingest.Transports{}})
+		f, err := p.remoteBases()
 		if err != nil || (f != nil) != on {
 			t.Errorf("remoteBases(): %v, %v, want one: %v", f, err, on)
 		}
+	}
+}
+
+// TestRemoteBasesOfThisMachine holds that no file makes the process ask itself, or what else listens on its machine only.
+func TestRemoteBasesOfThisMachine(t *testing.T) {
+	asked := false
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	t.Cleanup(server.Close)
+
+	p := &Process{Options: Options{Kustomizations: KustomizationOptions{RemoteBases: true}}}
+
+	f, err := p.remoteBases()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, err = f.File(t.Context(), server.URL+"/a.yaml", 1<<10)
+	_, err2 := f.Repository(t.Context(), server.URL+"/a.git", "")
+
+	for _, err := range []error{err, err2} {
+		if err == nil || !strings.Contains(err.Error(), "is this machine") {
+			t.Errorf("error is %v, want that it is this machine", err)
+		}
+	}
+
+	if asked {
+		t.Error("the machine was asked")
 	}
 }

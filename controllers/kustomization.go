@@ -81,7 +81,7 @@ func setupKustomization(p *Process) error {
 	}
 
 	family := p.newFamily(w)
-	fetcher, err := p.remoteBases(n)
+	fetcher, err := p.remoteBases()
 	if err != nil {
 		return err
 	}
