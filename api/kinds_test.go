@@ -222,6 +222,8 @@ func sample(name string, s *apiextensionsv1.JSONSchemaProps) any {
 		return out
 	case s.AdditionalProperties != nil:
 		return map[string]any{"key": sample("key", s.AdditionalProperties.Schema)}
+	case s.XIntOrString:
+		return "42" // a number in its text form, which a quantity keeps too
 	case s.Type == "array":
 		return []any{sample(name, s.Items.Schema)}
 	case s.Type == "integer":

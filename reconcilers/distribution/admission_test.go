@@ -3,11 +3,13 @@ package distribution
 import (
 	"fmt"
 	"os"
-	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,16 +26,17 @@ var shared cluster.Shared
 func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
 
 // TestAdmission asks a real API server whether it takes what is built, field by field, in a namespace that enforces the restricted
-// Pod Security Standard. Custom resources are left out: their definitions are not there.
+// Pod Security Standard.
 func TestAdmission(t *testing.T) {
-	c, err := client.New(shared.Start(t).Config(), client.Options{Scheme: scheme.Scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := server(t)
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: "flux-system", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 	}}
 	if err := c.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Value: 1000}
+	if err := c.Create(t.Context(), class); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	install, err := Install(operator.FS(), crd.FS(), testImage)
@@ -46,7 +49,8 @@ func TestAdmission(t *testing.T) {
 	}
 	sets := map[string][]*unstructured.Unstructured{"Operator": objects}
 	d := load(t)
-	for _, name := range []string{"AllComponents", "Unified", "Sharding", "SizeLarge", "WorkloadIdentity", "FIPS"} {
+	for _, name := range []string{"AllComponents", "Unified", "Sharding", "SizeLarge", "WorkloadIdentity", "FIPS",
+		"Workloads", "UnifiedWorkloads", "HighAvailability", "LeaderElection", "Syncs", "SyncVerifiedByKey", "SyncBucket"} {
 		sets[name] = build(t, d, name).Objects
 	}
 	for name, objects := range sets {
@@ -60,11 +64,54 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
+// server is the API server, which knows the kinds of the instance and of what it makes.
+func server(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.New(shared.Start(t).Config(), client.Options{Scheme: scheme.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions, err := readCRDs(crd.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range definitions {
+		if err := c.Create(t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+		served(t, c, o)
+	}
+	return c
+}
+
+// served waits until the API server serves what it was told to.
+func served(t *testing.T, c client.Client, definition *unstructured.Unstructured) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(definition), definition); err != nil {
+			t.Fatal(err)
+		}
+		conditions, _, _ := unstructured.NestedSlice(definition.Object, "status", "conditions")
+		for _, raw := range conditions {
+			if m, ok := raw.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatalf("%s is not served: %v", definition.GetName(), conditions)
+		}
+	}
+}
+
 // admit applies an object without storing it, and the pod that a Deployment would make.
 func admit(t *testing.T, c client.Client, o *unstructured.Unstructured) error {
 	t.Helper()
-	if o.GetKind() == "CustomResourceDefinition" || strings.HasSuffix(o.GroupVersionKind().Group, ".fluxcd.io") {
-		return nil
+	if o.GetKind() == "CustomResourceDefinition" {
+		return nil // those of the tests are too short
 	}
 	err := c.Patch(t.Context(), o.DeepCopy(), client.Apply, client.FieldOwner("test"), client.ForceOwnership, //nolint:staticcheck // the objects are unstructured
 		client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))

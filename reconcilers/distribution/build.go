@@ -117,7 +117,10 @@ func (d *Distribution) validate(instance *fluxv1.FluxInstance) error {
 	if err := d.checkRelease(instance); err != nil {
 		return err
 	}
-	return validateSync(spec.Sync, d.version)
+	if err := validateWorkloads(spec); err != nil {
+		return err
+	}
+	return validateSyncs(instance, d.version)
 }
 
 // plan is a build on its way: the objects of the instance, with the Deployments in a form that is easy to change.
@@ -130,6 +133,7 @@ type plan struct {
 
 	objects   []*unstructured.Unstructured // all but what follows
 	workloads []*workload
+	synced    []*unstructured.Unstructured // sources, and the Kustomizations that apply them
 }
 
 // has tells whether the component is to run.
@@ -148,7 +152,10 @@ func (p *plan) build() ([]*unstructured.Unstructured, error) {
 	if err := p.fitAccess(); err != nil {
 		return nil, err
 	}
-	p.addSync()
+	if err := p.fitWorkloads(); err != nil {
+		return nil, err
+	}
+	p.addSyncs()
 	objects, err := p.assemble()
 	if err != nil {
 		return nil, err

@@ -59,7 +59,10 @@ func render(t *testing.T, objects []*unstructured.Unstructured) rendered {
 		}
 	}
 	for _, o := range objects {
-		id := o.GetKind() + "/" + strings.TrimSuffix(strings.TrimSuffix(o.GetName(), namespace), "-")
+		id := o.GetKind() + "/" + strings.TrimSuffix(o.GetName(), "-"+namespace)
+		if o.GetName() == namespace {
+			id = o.GetKind()
+		}
 		if _, twice := r.docs[id]; twice {
 			t.Errorf("%s is there twice", id)
 		}

@@ -2,22 +2,16 @@ package distribution
 
 import (
 	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 )
 
-// assemble puts the Deployments with the other objects: before the source and Kustomization they reconcile.
+// assemble puts the Deployments with the other objects: before the sources and Kustomizations they reconcile.
 func (p *plan) assemble() ([]*unstructured.Unstructured, error) {
-	var objects, synced []*unstructured.Unstructured
-	for _, o := range p.objects {
-		if p.isSync(o) {
-			synced = append(synced, o)
-			continue
-		}
-		objects = append(objects, o)
-	}
+	objects := slices.Clone(p.objects)
 	for _, w := range p.workloads {
 		maps.Copy(w.Spec.Template.Labels, p.labels())
 		o, err := w.object()
@@ -26,12 +20,7 @@ func (p *plan) assemble() ([]*unstructured.Unstructured, error) {
 		}
 		objects = append(objects, o)
 	}
-	return append(objects, synced...), nil
-}
-
-func (p *plan) isSync(o *unstructured.Unstructured) bool {
-	sync := p.instance.Spec.Sync
-	return sync != nil && (o.GetKind() == sync.Kind || o.GetKind() == kustomizev1.KustomizationKind)
+	return append(objects, p.synced...), nil
 }
 
 // labels tell what an object is part of. Clients look for them.

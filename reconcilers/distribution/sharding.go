@@ -16,7 +16,6 @@ func (p *plan) shard() {
 	if sharding == nil {
 		return
 	}
-	const selector = "watch-label-selector"
 	for _, w := range slices.Clone(p.workloads) {
 		roles := slices.DeleteFunc(slices.Clone(w.roles), func(c string) bool { return c == fluxv1.NotificationController })
 		if len(roles) == 0 {
@@ -25,14 +24,14 @@ func (p *plan) shard() {
 		for _, name := range sharding.Shards {
 			s := w.forShard(name, roles)
 			s.Labels[meta.ShardRoleLabel] = meta.ShardRole
-			s.setArg(selector, sharding.GetKey()+"="+name)
+			s.setArg(selectorArg, sharding.GetKey()+"="+name)
 			if _, found := s.arg("storage-adv-addr"); found {
 				s.setArg("storage-adv-addr", p.storageAddress(s))
 			}
 			p.workloads = append(p.workloads, s)
 			p.shardServices(w, s)
 		}
-		w.setArg(selector, "!"+sharding.GetKey())
+		w.setArg(selectorArg, "!"+sharding.GetKey())
 	}
 }
 

@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/Masterminds/semver/v3"
@@ -15,42 +16,45 @@ import (
 // syncInterval is how often the applied objects are checked. The interval of the instance is that of its source.
 const syncInterval = "10m0s"
 
-// validateSync refuses a provider that the version of the distribution does not have for the kind.
-func validateSync(sync *fluxv1.Sync, version *semver.Version) error {
-	if sync == nil || sync.Provider != meta.ProviderAWS || sync.Kind != sourcev1.GitRepositoryKind {
-		return nil
-	}
-	if version.LessThan(semver.New(2, 9, 0, "", "")) {
-		return fmt.Errorf("sync.provider 'aws' for GitRepository requires Flux version >= 2.9.0, got '%s'", version)
+// validateSyncs refuses a provider that the version of the distribution does not have for the kind, and names that are
+// taken.
+func validateSyncs(instance *fluxv1.FluxInstance, version *semver.Version) error {
+	names := map[string]struct{}{}
+	for _, sync := range instance.GetSyncs() {
+		if _, taken := names[sync.Name]; taken {
+			return fmt.Errorf("spec.syncs: name %q is taken by another sync", sync.Name)
+		}
+		names[sync.Name] = struct{}{}
+		old := version.LessThan(semver.New(2, 9, 0, "", ""))
+		if old && sync.Provider == meta.ProviderAWS && sync.Kind == sourcev1.GitRepositoryKind {
+			return fmt.Errorf("sync.provider 'aws' for GitRepository requires Flux version >= 2.9.0, got '%s'", version)
+		}
 	}
 	return nil
 }
 
-// addSync adds the source that the cluster follows and the Kustomization that applies it.
-func (p *plan) addSync() {
-	sync := p.instance.Spec.Sync
-	if sync == nil {
-		return
+// addSyncs adds the sources that the cluster follows and the Kustomizations that apply them.
+func (p *plan) addSyncs() {
+	for _, sync := range p.instance.GetSyncs() {
+		metadata := func() map[string]any { return map[string]any{"name": sync.Name, "namespace": p.instance.Namespace} }
+		p.synced = append(p.synced,
+			&unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": sourcev1.GroupVersion.String(),
+				"kind":       sync.Kind,
+				"metadata":   metadata(),
+				"spec":       sourceSpec(sync),
+			}},
+			&unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": kustomizev1.GroupVersion.String(),
+				"kind":       kustomizev1.KustomizationKind,
+				"metadata":   metadata(),
+				"spec":       p.kustomizationSpec(sync),
+			}},
+		)
 	}
-	name := p.instance.GetSyncName()
-	metadata := func() map[string]any { return map[string]any{"name": name, "namespace": p.instance.Namespace} }
-	p.objects = append(p.objects,
-		&unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": sourcev1.GroupVersion.String(),
-			"kind":       sync.Kind,
-			"metadata":   metadata(),
-			"spec":       sourceSpec(sync),
-		}},
-		&unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": kustomizev1.GroupVersion.String(),
-			"kind":       kustomizev1.KustomizationKind,
-			"metadata":   metadata(),
-			"spec":       p.kustomizationSpec(sync, name),
-		}},
-	)
 }
 
-func sourceSpec(sync *fluxv1.Sync) map[string]any {
+func sourceSpec(sync fluxv1.NamedSync) map[string]any {
 	spec := map[string]any{"interval": sync.GetInterval().String()}
 	switch sync.Kind {
 	case sourcev1.BucketKind:
@@ -66,19 +70,62 @@ func sourceSpec(sync *fluxv1.Sync) map[string]any {
 	if sync.Provider != "" {
 		spec["provider"] = sync.Provider
 	}
+	if sync.Verify != nil {
+		spec["verify"] = verification(sync)
+	}
 	return spec
 }
 
-func (p *plan) kustomizationSpec(sync *fluxv1.Sync, source string) map[string]any {
+// verification is spec.verify of the source. It is checked by the API that each kind has the fields it needs.
+func verification(sync fluxv1.NamedSync) map[string]any {
+	verify := map[string]any{}
+	if sync.Verify.SecretRef != nil {
+		verify["secretRef"] = map[string]any{"name": sync.Verify.SecretRef.Name}
+	}
+	if sync.Kind == sourcev1.GitRepositoryKind {
+		verify["mode"] = cmp.Or(sync.Verify.Mode, sourcev1.GitVerifyHEAD)
+		return verify
+	}
+	verify["provider"] = cmp.Or(sync.Verify.Provider, "cosign")
+	if sync.Verify.TrustedRootSecretRef != nil {
+		verify["trustedRootSecretRef"] = map[string]any{"name": sync.Verify.TrustedRootSecretRef.Name}
+	}
+	var identities []any
+	for _, match := range sync.Verify.MatchOIDCIdentity {
+		identities = append(identities, map[string]any{"issuer": match.Issuer, "subject": match.Subject})
+	}
+	if identities != nil {
+		verify["matchOIDCIdentity"] = identities
+	}
+	return verify
+}
+
+func (p *plan) kustomizationSpec(sync fluxv1.NamedSync) map[string]any {
 	spec := map[string]any{
 		"interval":  syncInterval,
 		"path":      sync.Path,
 		"prune":     true,
-		"sourceRef": map[string]any{"kind": sync.Kind, "name": source},
+		"sourceRef": map[string]any{"kind": sync.Kind, "name": sync.Name},
 	}
 	if p.cluster.Multitenant {
 		// What the platform team syncs is not a tenant's: it keeps the rights of the controller itself.
 		spec["serviceAccountName"] = fluxv1.KustomizeController
+	}
+	if d := sync.Decryption; d != nil {
+		decryption := map[string]any{"provider": d.Provider}
+		if d.SecretRef != nil {
+			decryption["secretRef"] = map[string]any{"name": d.SecretRef.Name}
+		}
+		if d.ServiceAccountName != "" {
+			decryption["serviceAccountName"] = d.ServiceAccountName
+		}
+		spec["decryption"] = decryption
+	}
+	if sync.Wait {
+		spec["wait"] = true
+	}
+	if sync.Timeout != nil {
+		spec["timeout"] = sync.Timeout.Duration.String()
 	}
 	return spec
 }

@@ -87,10 +87,19 @@ func (w *workload) setArg(name, value string) {
 // setGate switches a feature on or off.
 func (w *workload) setGate(name string, on bool) {
 	gate := fmt.Sprintf("%s=%t", name, on)
-	if gates, ok := w.arg("feature-gates"); ok {
-		gate = gates + "," + gate
+	have, found := w.arg("feature-gates")
+	if !found {
+		w.setArg("feature-gates", gate)
+		return
 	}
-	w.setArg("feature-gates", gate)
+	gates := strings.Split(have, ",")
+	i := slices.IndexFunc(gates, func(g string) bool { return strings.HasPrefix(g, name+"=") })
+	if i < 0 {
+		gates = append(gates, gate)
+	} else {
+		gates[i] = gate
+	}
+	w.setArg("feature-gates", strings.Join(gates, ","))
 }
 
 // mountData backs the volume of the artifacts by the claim, or by the node if claim is empty.

@@ -175,7 +175,7 @@ func TestInstanceDefaults(t *testing.T) {
 			reason: "What is set counts, even if it is false.",
 			spec: v1.FluxInstanceSpec{
 				Topology: v1.TopologyUnified, Wait: &no, MigrateResources: &no,
-				Sync:     &v1.Sync{Name: "fleet", Interval: &metav1.Duration{Duration: time.Hour}},
+				Sync:     &v1.Sync{Name: "fleet", SyncSpec: v1.SyncSpec{Interval: &metav1.Duration{Duration: time.Hour}}},
 				Sharding: &v1.Sharding{Key: "key", Storage: v1.ShardStoragePersistent},
 			},
 			want: values{

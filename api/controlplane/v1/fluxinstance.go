@@ -83,6 +83,11 @@ type FluxInstanceSpec struct {
 	// +optional
 	Storage *Storage `json:"storage,omitempty"`
 
+	// Workloads change the Deployments of the components: replicas, resources, arguments, where they run.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Workloads []Workload `json:"workloads,omitempty"`
+
 	// Kustomize changes the manifests of the instance.
 	// +optional
 	Kustomize *Kustomize `json:"kustomize,omitempty"`
@@ -100,6 +105,13 @@ type FluxInstanceSpec struct {
 	// Sync makes the cluster follow a repository from the start.
 	// +optional
 	Sync *Sync `json:"sync,omitempty"`
+
+	// Syncs are more repositories to follow.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Syncs []NamedSync `json:"syncs,omitempty"`
 }
 
 // Distribution says which version to run, and where its manifests and images come from.
@@ -227,51 +239,6 @@ type Kustomize struct {
 	// Patches are applied after the built-in ones.
 	// +optional
 	Patches []meta.Patch `json:"patches,omitempty"`
-}
-
-// Sync is a source, and a Kustomization that applies it.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'gcp' || self.kind == 'OCIRepository' || self.kind == 'Bucket'",message="sync.provider 'gcp' is only supported for OCIRepository and Bucket"
-// +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'github' || self.kind == 'GitRepository'",message="sync.provider 'github' is only supported for GitRepository"
-type Sync struct {
-	// Name of the source and of the Kustomization. Cannot be changed. Defaults to the namespace of the instance.
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="Sync name is immutable"
-	// +optional
-	Name string `json:"name,omitempty"`
-
-	// Interval of the source. Defaults to 1m.
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:default="1m"
-	// +optional
-	Interval *metav1.Duration `json:"interval,omitempty"`
-
-	// Kind of the source.
-	// +kubebuilder:validation:Enum=OCIRepository;GitRepository;Bucket
-	// +required
-	Kind string `json:"kind"`
-
-	// URL of the source; for a Bucket, its endpoint.
-	// +required
-	URL string `json:"url"`
-
-	// Ref is the full name of a Git reference, such as refs/heads/main, an OCI tag, or the name of a Bucket.
-	// +required
-	Ref string `json:"ref"`
-
-	// Path of the directory to apply.
-	// +required
-	Path string `json:"path"`
-
-	// PullSecret names a Secret with the credentials of the source.
-	// +optional
-	PullSecret string `json:"pullSecret,omitempty"`
-
-	// Provider of the credentials of the source, if they are in no Secret.
-	// +kubebuilder:validation:Enum=generic;aws;azure;gcp;github
-	// +optional
-	Provider string `json:"provider,omitempty"`
 }
 
 // FluxInstanceStatus is what runs, and how it got there.

@@ -134,7 +134,7 @@ func (in *FluxInstance) GetSyncName() string {
 }
 
 // GetInterval returns the interval of the source: DefaultSyncInterval, unless the spec sets one.
-func (in *Sync) GetInterval() time.Duration {
+func (in *SyncSpec) GetInterval() time.Duration {
 	if in.Interval == nil {
 		return DefaultSyncInterval
 	}

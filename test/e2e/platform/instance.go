@@ -42,10 +42,10 @@ func Instance(o InstanceOptions) (*unstructured.Unstructured, error) {
 			Distribution: fluxv1.Distribution{Version: "2.x", Registry: o.Registry},
 			Topology:     o.Topology,
 			Wait:         &wait,
-			Sync: &fluxv1.Sync{
+			Sync: &fluxv1.Sync{SyncSpec: fluxv1.SyncSpec{
 				Kind: "GitRepository", URL: o.URL, Ref: "refs/heads/main", Path: o.Path,
 				Interval: &metav1.Duration{Duration: syncInterval},
-			},
+			}},
 		},
 	}
 
