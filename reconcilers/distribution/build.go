@@ -52,26 +52,12 @@ func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, er
 	if err != nil {
 		return nil, err
 	}
+	pinImages(objects, o.Digests)
 	digest, err := digestOf(objects)
 	if err != nil {
 		return nil, err
 	}
 	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images()}, nil
-}
-
-// Images returns the images that the components of the instance run, each once. Its errors are those of Build.
-func (d *Distribution) Images(instance *fluxv1.FluxInstance, o Options) ([]Image, error) {
-	p, err := d.plan(instance, o)
-	if err != nil {
-		return nil, err
-	}
-	var images []Image
-	for _, w := range p.workloads {
-		if !slices.Contains(images, w.image) {
-			images = append(images, w.image)
-		}
-	}
-	return images, nil
 }
 
 // plan chooses the manifests of the instance.
