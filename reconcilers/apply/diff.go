@@ -29,7 +29,7 @@ const masked = "***"
 
 // Difference is what an Apply, and a Prune after it, would change.
 type Difference struct {
-	// Changes that would be made, in the order of application, deletions last.
+	// Changes that would be made, in the order of application, deletions last. What is created anew is deleted, and then created.
 	Changes Changes
 	// Text says for people what changes, with the values of Secrets masked. It ends with a newline, or is empty.
 	Text string
@@ -59,11 +59,11 @@ func (a *Applier) Diff(ctx context.Context, c *access.Client, owner Owner, set [
 		r.tasks = append(r.tasks, &task{desired: &objects[i], verdict: suspect})
 	}
 	depend(r.tasks)
-	found := make([]entry, len(r.tasks))
+	outcomes := make([][]entry, len(r.tasks))
 	errs := make([]*Error, len(r.tasks))
 	parallel(len(r.tasks), o.Concurrency, func(i int) {
 		var err error
-		if found[i], err = r.compare(ctx, r.tasks[i]); err != nil {
+		if outcomes[i], err = r.compare(ctx, r.tasks[i]); err != nil {
 			errs[i] = &Error{ID: r.tasks[i].ID, Step: DryRun, Err: err}
 		}
 	})
@@ -71,6 +71,7 @@ func (a *Applier) Diff(ctx context.Context, c *access.Client, owner Owner, set [
 	if err := refused.or(); err != nil {
 		return nil, err
 	}
+	found := slices.Concat(outcomes...)
 	if prune {
 		gone, err := r.leaving(ctx, objects)
 		if err != nil {
@@ -113,23 +114,24 @@ func sum(entries []entry, key []byte) *Difference {
 // written writes a digest.
 func written(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
-// compare tells what would become of one object.
-func (r *run) compare(ctx context.Context, k *task) (entry, error) {
+// compare tells what would become of one object. One that is created anew is deleted first, which is a change of its own: who has
+// approved that an object is created has not approved that one of its name goes.
+func (r *run) compare(ctx context.Context, k *task) ([]entry, error) {
 	e := entry{Change: Change{Ref: k.Ref, Action: Unchanged}}
 	live, err := r.client.Get(ctx, k.Ref)
 	if err != nil && !apierrors.IsNotFound(err) && !isNoMatch(err) {
-		return e, err
+		return nil, err
 	}
 	if err != nil {
 		live = nil
 	}
 	if k.marks.ignore || live != nil && (k.marks.ifNotPresent || r.owner.marks(live.GetLabels(), live.GetAnnotations()).ignore) {
 		e.Action = Skipped
-		return e, nil
+		return []entry{e}, nil
 	}
 	after, err := r.attempt(ctx, k, live)
 	if err != nil {
-		return e, err
+		return nil, err
 	}
 	var before map[string]any
 	switch {
@@ -144,7 +146,10 @@ func (r *run) compare(ctx context.Context, k *task) (entry, error) {
 		e.Action = Unchanged
 	}
 	e.digest = digestOf(differences(before, tidy(after), false))
-	return e, nil
+	if k.recreate {
+		return []entry{{Change: Change{Ref: k.Ref, Action: Deleted}, digest: string(live.GetUID())}, e}, nil
+	}
+	return []entry{e}, nil
 }
 
 // attempt returns what the object would be. One that nobody can try, because what it needs is of the same set, or because it is

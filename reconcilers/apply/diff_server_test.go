@@ -94,3 +94,26 @@ ConfigMap/NS/gone deleted
 	_, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(strings.ReplaceAll(set, "port: 80", "port: 800000")), true, o)
 	same(t, "what is refused is told", true, err != nil && strings.Contains(err.Error(), "Service/"+b.namespace+"/app dry-run failed (Invalid)"))
 }
+
+// TestDiffOfRecreation holds that a plan says that an object goes, and that who has approved its creation has not approved that.
+func TestDiffOfRecreation(t *testing.T) {
+	b := newBench(t)
+	const set = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed, namespace: NS}\ndata: {key: b}\nimmutable: true\n"
+	o := apply.Options{Key: []byte("key"), Force: true}
+	diff := func() *apply.Difference {
+		t.Helper()
+		d, err := b.applier.Diff(b.ctx(), b.factory.Own(), b.owner, b.objects(set), true, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	created := diff()
+	b.mustApply(strings.ReplaceAll(set, "key: b", "key: a"), apply.Options{})
+	anew := diff()
+	same(t, "what is told first", "ConfigMap/NS/fixed deleted\nConfigMap/NS/fixed created\n",
+		strings.Join(strings.SplitAfter(strings.ReplaceAll(anew.Text, b.namespace, "NS"), "\n")[:2], ""))
+	same(t, "two things are done", 2, len(anew.Parts))
+	same(t, "the second of them is what is left when the first is done", true, slices.Contains(anew.Parts, created.Parts[0]))
+	same(t, "creation is another plan", false, created.Digest == anew.Digest)
+}
