@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -187,8 +188,14 @@ type ahead struct{ k8sclock.RealClock }
 // Now implements clock.Clock.
 func (ahead) Now() time.Time { return time.Now().Add(time.Hour) }
 
-// configs reads ConfigMaps and Secrets.
+// configs reads ConfigMaps and Secrets. The answers stay out of the log of a run: the manager has no level at which client-go writes
+// them down.
 type configs struct{ client.Reader }
+
+// Get implements client.Reader.
+func (c configs) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	return c.Reader.Get(logr.NewContext(ctx, logr.Discard()), key, obj, opts...)
+}
 
 func (c configs) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
 	obj := &corev1.ConfigMap{}
