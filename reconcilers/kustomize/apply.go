@@ -76,6 +76,10 @@ func (r *reconciler) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 			return r.failed(obj, s, meta.ReconciliationFailedReason, err)
 		}
 
+		if obj.Spec.Plan == kustomizev1.PlanManual {
+			s.unplanned = lost
+		}
+
 		s.previous = append(s.previous, lost...)
 		s.memo.adopted, s.memo.unwritten = true, false
 	}
@@ -197,7 +201,11 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 		return nil
 	}
 
-	stale := difference(s.previous, references(obj.Status.Inventory))
+	stale := difference(difference(s.previous, references(obj.Status.Inventory)), s.unplanned)
+	if len(stale) == 0 && len(s.unplanned) > 0 && obj.Spec.Prune {
+		return r.planAgain(ctx, obj, s)
+	}
+
 	if len(stale) == 0 || !obj.Spec.Prune {
 		r.unhold(obj, s)
 		r.pruneDone(obj, s)
@@ -215,10 +223,14 @@ func (r *reconciler) prune(ctx context.Context, obj *kustomizev1.Kustomization, 
 		s.pruned, held = pruned.Changes, slices.Concat(pruned.Survivors, held)
 	}
 
-	obj.Status.Inventory = inventory(references(obj.Status.Inventory), held)
+	obj.Status.Inventory = inventory(references(obj.Status.Inventory), slices.Concat(held, s.unplanned))
 
 	if err != nil {
 		return r.failed(obj, s, meta.PruneFailedReason, err)
+	}
+
+	if len(s.unplanned) > 0 {
+		return r.planAgain(ctx, obj, s)
 	}
 
 	if len(held) == 0 {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -82,6 +83,13 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 
 	return engine.Await(obj.Spec.Interval.Duration,
 		fmt.Sprintf("Waiting for the approval of plan %s in ConfigMap '%s/%s'", diff.Digest, obj.Namespace, name))
+}
+
+// planAgain ends a run that has found what was applied and forgotten. It stays, until a plan that names it is approved.
+func (r *reconciler) planAgain(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) error {
+	obj.Status.Inventory = inventory(references(obj.Status.Inventory), s.unplanned)
+
+	return engine.Await(time.Second, progress(ctx, obj, s, "Planning"))
 }
 
 // planKey returns the key of the digests of plans for the object. Those of others have other keys, so that what is equal in two

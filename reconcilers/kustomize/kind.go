@@ -196,6 +196,8 @@ type scope struct {
 
 	set *build.Set // set by build, if there is work
 
+	unplanned []access.Ref // were forgotten, and are in no plan that was approved; set by apply
+
 	applied apply.Changes // set by apply
 	pruned  apply.Changes // set by prune
 	passed  time.Duration // how long health took, if a health check was passed that is worth an event; set by wait
