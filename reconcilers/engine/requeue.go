@@ -80,6 +80,9 @@ func (r *requeue) next(key types.NamespacedName, v *Verdict, interval, retry, to
 
 		return reconcile.Result{RequeueAfter: delay, Priority: priority(Retry)}
 	case Stalled:
+		if v.After > 0 {
+			return reconcile.Result{RequeueAfter: v.After, Priority: priority(Periodic)}
+		}
 	}
 
 	return reconcile.Result{}

@@ -42,7 +42,8 @@ type Verdict struct { //nolint:errname // most verdicts are no errors
 	Reason string
 
 	// After is when to run again at the latest, if nothing wakes the object before. Zero or less means
-	// Options.MinRetryDelay.
+	// Options.MinRetryDelay. For Stalled it is how often to look whether something changed that wakes nobody, and zero
+	// or less means never.
 	After time.Duration
 
 	// Err is the cause. For Awaiting it says what is awaited.

@@ -116,6 +116,17 @@ func TestVerdicts(t *testing.T) {
 				observed: 2,
 			},
 		},
+		"StallAndLook": {
+			reason: "what would help wakes nobody, so it is looked for",
+			err:    &engine.Verdict{Outcome: engine.Stalled, Reason: meta.ValidationFailedReason, After: time.Hour, Err: boom},
+			want: want{
+				conditions: []metav1.Condition{
+					at(meta.StalledCondition, metav1.ConditionTrue, "ValidationFailed", boom.Error()),
+					at(meta.ReadyCondition, metav1.ConditionFalse, "ValidationFailed", boom.Error()),
+				},
+				observed: 2, result: again(time.Hour, engine.Periodic),
+			},
+		},
 		"Fail": {
 			reason: "the reason of the verdict wins over that of the step",
 			err:    engine.Fail(meta.BuildFailedReason, boom),
