@@ -8,6 +8,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/instance"
+	"github.com/weir-dev/weir/reconcilers/release"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
@@ -30,11 +31,17 @@ func setupInstance(p *Process) error {
 		return fmt.Errorf("--image has to name the image of this process: %w", err)
 	}
 
+	n, err := p.sharedNetwork()
+	if err != nil {
+		return err
+	}
+
 	w := newWaker()
 	d.route(fluxv1.FluxInstanceKind, w)
 
 	kind := instance.Kind(instance.Deps{
 		Builder: embedded, Image: image,
+		Releases: release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
 		Client: p.access.Own(), Applier: d.applier, Hub: d.hub,
 		Takeovers: p.takeovers(),
 	})

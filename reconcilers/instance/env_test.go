@@ -32,7 +32,11 @@ import (
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/health"
+	"github.com/weir-dev/weir/reconcilers/ingest"
 	"github.com/weir-dev/weir/reconcilers/instance"
+	"github.com/weir-dev/weir/reconcilers/registry"
+	"github.com/weir-dev/weir/reconcilers/release"
+	"github.com/weir-dev/weir/reconcilers/secrets"
 	"github.com/weir-dev/weir/test/cluster"
 )
 
@@ -83,13 +87,13 @@ func (c *clock) advance(d time.Duration) {
 func start(t *testing.T) *env {
 	t.Helper()
 	config := shared.Start(t).Config()
-	types := runtime.NewScheme()
+	kinds := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, apiextensionsv1.AddToScheme, fluxv1.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme,
 	} {
-		must(t, add(types))
+		must(t, add(kinds))
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: types})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: kinds})
 	must(t, err)
 	factory, err := access.New(config, access.Options{})
 	must(t, err)
@@ -107,8 +111,16 @@ func start(t *testing.T) *env {
 	}
 	hub := health.New(factory.Own(), health.Options{Wake: wake})
 	t.Cleanup(hub.Close)
+	releases := release.New(release.Options{
+		Registries: registry.New(registry.Options{Transports: &ingest.Transports{}, Moment: time.Nanosecond}),
+		Secrets: secrets.ReaderFunc(func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+			s := &corev1.Secret{}
+			return s, c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s)
+		}),
+		Embedded: dist, Image: image,
+	})
 	kind := instance.Kind(instance.Deps{
-		Builder: dist, Image: image, Client: factory.Own(), Hub: hub,
+		Builder: dist, Image: image, Releases: releases, Client: factory.Own(), Hub: hub,
 		Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Now: e.clock.now,
 	})
 	e.runner = engine.New(kind, engine.Options{

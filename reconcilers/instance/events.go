@@ -21,6 +21,11 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
 		})
 	}
+	if s.outage != "" {
+		list = append(list, engine.Event{
+			Type: corev1.EventTypeWarning, Reason: meta.ArtifactFailedReason, Message: s.outage, Metadata: metadata,
+		})
+	}
 	for _, f := range s.fights {
 		list = append(list, engine.Event{
 			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Message: dispute(f), Metadata: metadata,

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/health"
+	"github.com/weir-dev/weir/reconcilers/release"
 )
 
 // Manager is the field manager of the objects of an instance, the owner of its status and the source of its events.
@@ -22,10 +24,18 @@ type Builder interface {
 	Build(instance *fluxv1.FluxInstance, o distribution.Options) (*distribution.Set, error)
 }
 
+// Releases bring what instances want from registries. *release.Releases is one.
+type Releases interface {
+	Fetch(ctx context.Context, obj *fluxv1.FluxInstance) (*release.Release, error)
+}
+
 // Deps are what the kind needs.
 type Deps struct {
 	// Builder makes the objects.
 	Builder Builder
+
+	// Releases optionally fetches and verifies what an instance wants from a registry. Nil refuses such instances.
+	Releases Releases
 
 	// Image of the operator itself, which the components run too.
 	Image distribution.Image
@@ -61,6 +71,8 @@ func Owner(obj *fluxv1.FluxInstance) apply.Owner {
 type scope struct {
 	started  time.Time         // set by open
 	previous []access.Ref      // the inventory before the run; set by open
+	release  *release.Release  // set by fetch; nil for what the operator carries
+	outage   string            // why the release could not be looked for, if that is news; set by fetch
 	set      *distribution.Set // set by build
 	changes  apply.Changes     // of this run; set by apply
 	fights   []apply.Fight     // that are new; set by apply
@@ -86,10 +98,11 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		Controller: Manager,
 		New:        func() *fluxv1.FluxInstance { return &fluxv1.FluxInstance{} },
 		Finalizer:  fluxv1.Finalizer,
-		Interval:   func(obj *fluxv1.FluxInstance) time.Duration { return obj.GetInterval() },
+		Interval:   interval,
 		Ready:      engine.FromVerdict(success),
 		Open:       r.open,
 		Steps: engine.Steps[*fluxv1.FluxInstance, scope]{
+			{Name: "fetch", Reason: meta.ArtifactFailedReason, Run: r.fetch},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
 			{Name: "retire", Reason: meta.ReconciliationFailedReason, Run: r.retire},
 			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},

@@ -20,6 +20,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/health"
+	"github.com/weir-dev/weir/reconcilers/release"
 )
 
 const (
@@ -35,6 +36,7 @@ const (
 type reconciler struct {
 	Deps
 	memo         memo
+	releases     releases
 	transactions transactions
 	checks       checks
 	disputes     disputes
@@ -59,27 +61,39 @@ func (r *reconciler) build(_ context.Context, obj *fluxv1.FluxInstance, s *scope
 	if err != nil {
 		return err
 	}
-	set, err := r.built(obj, digest)
+	set, err := r.built(obj, digest, s.release)
 	if err == nil {
 		err = distribution.CheckUpgrade(obj.Status.LastAppliedRevision, set.Revision())
 	}
 	if err != nil {
-		obj.Status.History.Record(digest, meta.BuildFailedReason, r.Now(), r.Now().Sub(s.started), nil)
-		return engine.Stall(meta.BuildFailedReason, fmt.Errorf("build failed: %w", err))
+		return r.buildFailed(obj, s, digest, err)
 	}
 	s.set = set
 	obj.Status.LastAttemptedRevision = set.Revision()
 	return nil
 }
 
-func (r *reconciler) built(obj *fluxv1.FluxInstance, digest string) (*distribution.Set, error) {
+// buildFailed ends a run whose spec, or artifact, makes no objects. Nobody tells of a new artifact: it is looked for.
+func (r *reconciler) buildFailed(obj *fluxv1.FluxInstance, s *scope, digest string, err error) error {
+	obj.Status.History.Record(digest, meta.BuildFailedReason, r.Now(), r.Now().Sub(s.started), nil)
+	v := &engine.Verdict{Outcome: engine.Stalled, Reason: meta.BuildFailedReason, Err: fmt.Errorf("build failed: %w", err)}
+	if release.Remote(obj) {
+		v.After = obj.GetArtifactInterval()
+	}
+	return v
+}
+
+func (r *reconciler) built(obj *fluxv1.FluxInstance, digest string, fetched *release.Release) (*distribution.Set, error) {
 	r.memo.mu.Lock()
 	defer r.memo.mu.Unlock()
-	key := obj.Namespace + "/" + digest
+	key, builder := obj.Namespace+"/"+digest, r.Builder
+	if fetched != nil {
+		key, builder = key+"\n"+fetched.Key(), fetched
+	}
 	if r.memo.spec == key {
 		return r.memo.set, nil
 	}
-	set, err := r.Builder.Build(obj, distribution.Options{Image: r.Image})
+	set, err := builder.Build(obj, distribution.Options{Image: r.Image})
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +245,10 @@ func (r *reconciler) complete(_ context.Context, obj *fluxv1.FluxInstance, s *sc
 	}
 	obj.Status.Components = s.set.Images
 	obj.Status.LastAppliedRevision = s.set.Revision()
-	obj.Status.LastArtifactRevision = "" // the manifests are embedded
+	obj.Status.LastArtifactRevision = "" // that of embedded manifests
+	if s.release != nil && s.release.Artifact != nil {
+		obj.Status.LastArtifactRevision = s.release.Artifact.Digest
+	}
 	if at := obj.Annotations[meta.ForceRequestAnnotation]; at != "" && at == obj.Annotations[meta.ReconcileRequestAnnotation] {
 		obj.Status.LastHandledForceAt = at
 	}

@@ -124,7 +124,7 @@ const controllerRuntime = "sigs.k8s.io/controller-runtime/pkg/"
 func shared() []string {
 	return []string{
 		"access", "apply", "artifact", "build", "charts", "cloud", "decryption", "distribution", "engine", "expression", "flight",
-		"health", "ingest", "registry", "remote", "secrets", "verify",
+		"health", "ingest", "registry", "release", "remote", "secrets", "verify",
 	}
 }
 
