@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -440,6 +441,8 @@ type proxy struct {
 	// slow holds writes back until it is closed, or who asked has lost interest. Nil for not at all.
 	slow  atomic.Pointer[chan struct{}]
 	holds atomic.Int64 // how many there were
+	// blind is the end of the paths that nobody may list or watch. Nil for none.
+	blind atomic.Pointer[string]
 
 	mu   sync.Mutex
 	seen []exchange
@@ -484,6 +487,13 @@ func newProxy(e *env, config *rest.Config) *proxy {
 		p.mu.Lock()
 		p.seen = append(p.seen, exchange{accesstest.Verb(req), req.URL.Path, req.URL.RawQuery, req.Header.Get("Impersonate-User")})
 		p.mu.Unlock()
+
+		if blind := p.blind.Load(); blind != nil && req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, *blind) {
+			refuse(w)
+
+			return
+		}
+
 		pass.ServeHTTP(w, req)
 	}))
 	e.cleanup(func() { // whoever watches through it first: it waits for them
@@ -494,6 +504,13 @@ func newProxy(e *env, config *rest.Config) *proxy {
 	})
 
 	return p
+}
+
+// refuse answers as an API server that does not allow something.
+func refuse(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
 }
 
 func (p *proxy) config() *rest.Config {
