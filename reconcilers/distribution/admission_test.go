@@ -50,7 +50,7 @@ func TestAdmission(t *testing.T) {
 	sets := map[string][]*unstructured.Unstructured{"Operator": objects}
 	d := load(t)
 	for _, name := range []string{"AllComponents", "Unified", "Sharding", "SizeLarge", "WorkloadIdentity", "FIPS",
-		"Workloads", "UnifiedWorkloads", "HighAvailability", "LeaderElection", "Syncs", "SyncVerifiedByKey", "SyncBucket"} {
+		"Workloads", "UnifiedWorkloads", "HighAvailability", "LeaderElection", "Syncs", "SyncVerifiedByKey", "SyncBucket", "NamedInPatches"} {
 		sets[name] = build(t, d, name).Objects
 	}
 	for name, objects := range sets {

@@ -12,9 +12,34 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 )
 
-// patch applies the user's patches, strategic merge or JSON patch, the way the patches of a kustomization are.
+// patch applies the user's patches, strategic merge or JSON patch, in their order: those with names in their paths here, all
+// others the way the patches of a kustomization are.
 func patch(objects []*unstructured.Unstructured, kustomize *fluxv1.Kustomize) ([]*unstructured.Unstructured, error) {
-	if kustomize == nil || len(kustomize.Patches) == 0 {
+	if kustomize == nil {
+		return objects, nil
+	}
+	var plain []meta.Patch
+	for i, p := range kustomize.Patches {
+		operations, named := namedOperations(p.Patch)
+		if !named {
+			plain = append(plain, p)
+			continue
+		}
+		var err error
+		if objects, err = patchPlain(objects, plain); err != nil {
+			return nil, err
+		}
+		plain = nil
+		if err := patchNamed(objects, p.Target, operations); err != nil {
+			return nil, fmt.Errorf("apply spec.kustomize.patches[%d]: %w", i, err)
+		}
+	}
+	return patchPlain(objects, plain)
+}
+
+// patchPlain applies patches the way the patches of a kustomization are.
+func patchPlain(objects []*unstructured.Unstructured, patches []meta.Patch) ([]*unstructured.Unstructured, error) {
+	if len(patches) == 0 {
 		return objects, nil
 	}
 	content, err := encode(objects)
@@ -24,7 +49,7 @@ func patch(objects []*unstructured.Unstructured, kustomize *fluxv1.Kustomize) ([
 	kustomization, err := yaml.Marshal(struct {
 		Resources []string     `json:"resources"`
 		Patches   []meta.Patch `json:"patches"`
-	}{[]string{"objects.yaml"}, kustomize.Patches})
+	}{[]string{"objects.yaml"}, patches})
 	if err != nil {
 		return nil, fmt.Errorf("write kustomization: %w", err)
 	}
