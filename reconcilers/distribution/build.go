@@ -103,6 +103,12 @@ func (d *Distribution) validate(instance *fluxv1.FluxInstance) error {
 	if err := d.checkRelease(instance); err != nil {
 		return err
 	}
+	if err := validateSharding(instance); err != nil {
+		return err
+	}
+	if err := validateStorage(spec.Storage); err != nil {
+		return err
+	}
 	if err := validateWorkloads(spec); err != nil {
 		return err
 	}

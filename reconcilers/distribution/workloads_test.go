@@ -10,8 +10,8 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
 
-// TestWorkloadErrors shows which Deployments are not made, since they could not run as they are wanted.
-func TestWorkloadErrors(t *testing.T) {
+// TestValidate shows what is not built, since it could not run as it is wanted.
+func TestValidate(t *testing.T) {
 	tests := map[string]struct {
 		reason string
 		spec   string
@@ -52,6 +52,33 @@ func TestWorkloadErrors(t *testing.T) {
 			reason: "One list may serve clusters with different components.",
 			spec:   `{workloads: [{components: [source-watcher], replicas: 2}]}`,
 			want:   "<nil>",
+		},
+		"ShardTwice": {
+			reason: "Two Deployments of one name would be made.",
+			spec:   `{sharding: {shards: [a, b, a]}}`,
+			want:   `spec.sharding.shards[2]: "a" is there twice`,
+		},
+		"ShardOfNoName": {
+			reason: "No Service can have that name.",
+			spec:   `{sharding: {shards: [A_b]}}`,
+			want: `spec.sharding.shards[0]: "A_b" cannot be part of a name: a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', ` +
+				`and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`,
+		},
+		"ShardOfLongName": {
+			reason: "The name goes into labels.",
+			spec:   `{sharding: {shards: [a, abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz]}}`,
+			want:   `spec.sharding.shards[1]: the name "notification-controller-abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz" is longer than 63 characters`,
+		},
+		"ShardKey": {
+			reason: "No object could have that label.",
+			spec:   `{sharding: {key: a b, shards: [a]}}`,
+			want: `spec.sharding.key: "a b" is not the key of a label: name part must consist of alphanumeric characters, '-', '_' or '.', ` +
+				`and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
+		},
+		"StorageSize": {
+			reason: "The API server would refuse the claim, after others were changed.",
+			spec:   `{storage: {class: fast, size: 10GB}}`,
+			want:   `spec.storage.size: "10GB" is not the size of a volume, such as 10Gi`,
 		},
 		"TwoSyncsOfOneName": {
 			reason: "One would overwrite the source of the other.",
