@@ -267,9 +267,9 @@ func readPGP(data []byte) (all openpgp.EntityList, err error) {
 			next = len(rest)
 		}
 
-		entities, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(rest[:next]))
+		entities, err := readBlock(rest[:next])
 		if err != nil {
-			return nil, errors.New("the OpenPGP key is malformed or not supported")
+			return nil, err
 		}
 
 		if all = append(all, entities...); len(all) > maxIdentities {
@@ -280,6 +280,32 @@ func readPGP(data []byte) (all openpgp.EntityList, err error) {
 	}
 
 	return all, nil
+}
+
+// readBlock reads one block of keys.
+func readBlock(data []byte) (openpgp.EntityList, error) {
+	malformed := errors.New("the OpenPGP key is malformed or not supported")
+
+	block, err := armor.Decode(bytes.NewReader(data))
+	if err != nil || block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
+		return nil, malformed
+	}
+
+	keys, err := io.ReadAll(block.Body)
+	if err != nil {
+		return nil, malformed
+	}
+
+	if err := checkPackets(keys); err != nil {
+		return nil, err
+	}
+
+	entities, err := openpgp.ReadKeyRing(bytes.NewReader(keys))
+	if err != nil {
+		return nil, malformed
+	}
+
+	return entities, nil
 }
 
 // privateKeys returns the private keys of an entity and its subkeys.
