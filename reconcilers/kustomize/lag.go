@@ -91,25 +91,31 @@ func (r *reconciler) telling(
 		}
 
 		v, ok := errors.AsType[*engine.Verdict](err)
-		if ok && v.Outcome != engine.Failed && v.Outcome != engine.Blocked {
-			return err
-		}
-
-		since := r.Now()
-		if c := engine.Condition(obj, meta.ReadyCondition); c != nil && c.Status == metav1.ConditionFalse {
-			since = c.LastTransitionTime.Time
+		if ok && v.Outcome != engine.Failed && v.Reason != meta.DependencyNotReadyReason {
+			return err // it waits for something that comes in a moment, or is Stalled
 		}
 
 		r.Family.stop(ctx, client.ObjectKeyFromObject(obj), arrival{
-			uid: obj.UID, generation: obj.Generation, revision: s.artifact.Revision, stuck: since, silent: s.silent,
-		})
+			uid: obj.UID, generation: obj.Generation, revision: s.artifact.Revision, stuck: r.failsSince(obj), silent: s.silent,
+		}, r.Now())
 
 		return err
 	}
 }
 
+// failsSince returns since when the status says that the Kustomization cannot apply, or else now. One that is only unhealthy applies
+// what it gets.
+func (r *reconciler) failsSince(obj *kustomizev1.Kustomization) time.Time {
+	c := engine.Condition(obj, meta.ReadyCondition)
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason == meta.HealthCheckFailedReason || c.Reason == meta.PruneFailedReason {
+		return r.Now()
+	}
+
+	return c.LastTransitionTime.Time
+}
+
 // stop notes that the Kustomization cannot apply the revision, unless it is known what it wants of it.
-func (f *Family) stop(ctx context.Context, key types.NamespacedName, a arrival) {
+func (f *Family) stop(ctx context.Context, key types.NamespacedName, a arrival, now time.Time) {
 	f.mu.Lock()
 
 	known := f.arrivals[key]
@@ -117,7 +123,11 @@ func (f *Family) stop(ctx context.Context, key types.NamespacedName, a arrival) 
 	told := same && known.stuck.IsZero()
 
 	if !told {
-		if known.uid == a.uid && !known.stuck.IsZero() && known.stuck.Before(a.stuck) {
+		switch {
+		case known.uid != a.uid: // it has not run in this process
+		case known.stuck.IsZero(): // it has only begun to fail, whatever was wrong before
+			a.stuck = now
+		case known.stuck.Before(a.stuck):
 			a.stuck = known.stuck
 		}
 

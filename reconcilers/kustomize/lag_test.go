@@ -159,3 +159,43 @@ func TestDependentsSayWhatTheyWant(t *testing.T) {
 
 	e.wantInventory("infra", "NS_a__ConfigMap", "NS_web_apps_Deployment", "NS_x__ConfigMap")
 }
+
+// TestUnhealthyOneBeginsToFail holds that one which was unhealthy for long, and so took over what it got, is waited for when it
+// cannot be built any more: that is new.
+func TestUnhealthyOneBeginsToFail(t *testing.T) {
+	for name, restart := range map[string]bool{"Here": false, "AfterRestart": true} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"old/a.yaml": configMap("a", "1"), "old/x.yaml": configMap("x", "1"), "new/web.yaml": deployment("web", "a:1")}
+			e := newEnv(t)
+			e.publish("repo", "main@sha1:1", files)
+			e.kustomization("old", at("old"))
+			e.ready("old")
+			e.kustomization("new", func(s *kustomizev1.KustomizationSpec) {
+				at("new")(s)
+				s.Wait, s.Timeout = true, &metav1.Duration{Duration: time.Minute}
+			})
+			e.once("new")
+			e.clock.advance(time.Minute)
+
+			if obj, _ := e.once("new"); engine.Condition(obj, meta.ReadyCondition).Reason != meta.HealthCheckFailedReason {
+				t.Fatalf("it is not unhealthy: %s", says(obj, meta.ReadyCondition))
+			}
+
+			e.clock.advance(time.Hour)
+
+			if restart {
+				e.restart()
+			}
+
+			delete(files, "old/x.yaml")
+			files["new/x.yaml"] = configMap("x", "1") + "}"
+			e.publish("repo", "main@sha1:2", files)
+			e.once("new")
+			e.ready("old")
+
+			if e.data("x") == nil {
+				t.Error("what it is going to take over is deleted")
+			}
+		})
+	}
+}
