@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/config/crd"
 	operator "github.com/weir-dev/weir/config/operator"
 	"github.com/weir-dev/weir/test/cluster"
@@ -67,7 +69,11 @@ func TestAdmission(t *testing.T) {
 // server is the API server, which knows the kinds of the instance and of what it makes.
 func server(t *testing.T) client.Client {
 	t.Helper()
-	c, err := client.New(shared.Start(t).Config(), client.Options{Scheme: scheme.Scheme})
+	known := runtime.NewScheme()
+	if err := errors.Join(scheme.AddToScheme(known), fluxv1.AddToScheme(known)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(shared.Start(t).Config(), client.Options{Scheme: known})
 	if err != nil {
 		t.Fatal(err)
 	}

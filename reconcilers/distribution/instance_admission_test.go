@@ -2,6 +2,7 @@ package distribution
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -191,6 +192,36 @@ syncs: [{name: a, ` + oci + `, verify: {matchOIDCIdentity: [{issuer: i, subject:
 				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestDocumented admits and builds the examples of the documentation.
+func TestDocumented(t *testing.T) {
+	c, d := server(t), load(t)
+	content, err := os.ReadFile("../../docs/workloads.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "documented-"}}
+	if err := c.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(content), "```")
+	if len(blocks) != 5 {
+		t.Fatalf("%d examples", len(blocks)/2)
+	}
+	for _, i := range []int{1, 3} {
+		instance := read(t, base) // an example may be a part of an instance
+		if err := yaml.UnmarshalStrict([]byte(strings.TrimPrefix(blocks[i], "yaml")), instance); err != nil {
+			t.Fatal(err)
+		}
+		instance.Namespace = ns.Name
+		if err := c.Create(t.Context(), instance.DeepCopy(), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+			t.Error(err)
+		}
+		if _, err := d.Build(instance, options(t)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
