@@ -31,6 +31,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/events"
 )
 
 // Options of a process. What they mean is said with the flags of cmd/manager.
@@ -138,6 +139,7 @@ type Process struct {
 
 	engine   engine.Options
 	access   *access.Factory
+	events   *events.Recorder
 	secrets  *reads[*corev1.Secret]
 	accounts *reads[*corev1.ServiceAccount]
 	network  *network        // of the sources; nil until one asks for it
@@ -197,6 +199,24 @@ func New(o Options) (*Process, error) {
 	}
 
 	return p, p.addProbes()
+}
+
+// lastEvents is how long a process that ends writes the events that wait.
+const lastEvents = 5 * time.Second
+
+// Start runs the controllers until the context ends, and has the events of their last runs written.
+func (p *Process) Start(ctx context.Context) error {
+	ctxEvents := context.WithoutCancel(ctx) // a run ends later than the context
+
+	p.events.Start(ctxEvents)
+
+	err := p.Manager.Start(ctx)
+
+	ctxEvents, cancel := context.WithTimeout(ctxEvents, lastEvents)
+	defer cancel()
+	p.events.Close(ctxEvents)
+
+	return err //nolint:wrapcheck // says what ended
 }
 
 // managed returns the configuration of the manager's own client and caches: without a client-side rate limit, for the API
@@ -298,7 +318,14 @@ func (p *Process) engineOptions() (engine.Options, error) {
 		return engine.Options{}, fmt.Errorf("register metrics: %w", err)
 	}
 
-	recorders := engine.Recorders{Cluster: func(controller string) engine.ClusterEvents { return p.GetEventRecorder(controller) }}
+	p.events, err = events.New(p.access.Own(), events.Options{
+		Instance: p.Hostname, Log: p.GetLogger().WithName("events"), Metrics: metrics.Registry,
+	})
+	if err != nil {
+		return engine.Options{}, fmt.Errorf("make event recorder: %w", err)
+	}
+
+	recorders := engine.Recorders{Cluster: p.events}
 
 	if p.EventsAddr != "" {
 		sink := engine.NewSink(p.EventsAddr, p.Hostname)

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/reconcilers/engine"
@@ -112,25 +110,6 @@ func TestOutsideOfARun(t *testing.T) {
 	engine.Emit(t.Context(), engine.Event{Reason: "Nobody"})
 }
 
-// clusterEvent is what the recorder of client-go is told.
-type clusterEvent struct {
-	Regarding, Related           corev1.ObjectReference
-	Type, Reason, Action, Format string
-	Args                         []any
-}
-
-type clusterEvents struct{ got []clusterEvent }
-
-func (c *clusterEvents) Eventf(regarding, related runtime.Object, typ, reason, action, note string, args ...any) {
-	e := clusterEvent{Type: typ, Reason: reason, Action: action, Format: note, Args: args}
-	e.Regarding = *regarding.(*corev1.ObjectReference)
-	if related != nil {
-		e.Related = *related.(*corev1.ObjectReference)
-	}
-
-	c.got = append(c.got, e)
-}
-
 type sink struct{ got []engine.Notification }
 
 func (s *sink) Send(n engine.Notification) { s.got = append(s.got, n) }
@@ -146,9 +125,12 @@ func TestRecorders(t *testing.T) {
 	}
 	source := &corev1.ObjectReference{Kind: "GitRepository", Namespace: "apps", Name: "podinfo"}
 	annotated := map[string]string{"event.toolkit.fluxcd.io/team": "web"}
+	metadata := map[string]string{
+		"kustomize.toolkit.fluxcd.io/revision": "main@sha1:1", "event.toolkit.fluxcd.io/team": "ops", "example.com/a": "b",
+	}
 
 	type want struct {
-		cluster clusterEvent
+		cluster engine.Event
 		sent    []engine.Event
 	}
 
@@ -161,7 +143,7 @@ func TestRecorders(t *testing.T) {
 			reason: "an event is a normal one of the reconcile, and carries what annotations ask for",
 			event:  engine.Event{Reason: "Applied", Message: "100%d done"},
 			want: want{
-				cluster: clusterEvent{Regarding: ref, Type: "Normal", Reason: "Applied", Action: "Reconcile", Format: "%s", Args: []any{"100%d done"}},
+				cluster: engine.Event{Type: "Normal", Severity: "info", Reason: "Applied", Action: "Reconcile", Message: "100%d done", Metadata: annotated},
 				sent:    []engine.Event{{Type: "Normal", Severity: "info", Reason: "Applied", Action: "Reconcile", Message: "100%d done", Metadata: annotated}},
 			},
 		},
@@ -172,12 +154,10 @@ func TestRecorders(t *testing.T) {
 				Metadata: map[string]string{"revision": "main@sha1:1", "event.toolkit.fluxcd.io/team": "ops", "example.com/a": "b"},
 			},
 			want: want{
-				cluster: clusterEvent{Regarding: ref, Related: *source, Type: "Normal", Reason: "Applied", Action: "Apply", Format: "%s", Args: []any{""}},
+				cluster: engine.Event{Related: source, Type: "Normal", Severity: "info", Reason: "Applied", Action: "Apply", Metadata: metadata},
 				sent: []engine.Event{{
 					Type: "Normal", Severity: "info", Reason: "Applied", Action: "Apply", Related: source,
-					Metadata: map[string]string{
-						"kustomize.toolkit.fluxcd.io/revision": "main@sha1:1", "event.toolkit.fluxcd.io/team": "ops", "example.com/a": "b",
-					},
+					Metadata: metadata,
 				}},
 			},
 		},
@@ -185,7 +165,7 @@ func TestRecorders(t *testing.T) {
 			reason: "a warning is an error",
 			event:  engine.Event{Type: "Warning", Reason: "BuildFailed", Message: "no"},
 			want: want{
-				cluster: clusterEvent{Regarding: ref, Type: "Warning", Reason: "BuildFailed", Action: "Reconcile", Format: "%s", Args: []any{"no"}},
+				cluster: engine.Event{Type: "Warning", Severity: "error", Reason: "BuildFailed", Action: "Reconcile", Message: "no", Metadata: annotated},
 				sent:    []engine.Event{{Type: "Warning", Severity: "error", Reason: "BuildFailed", Action: "Reconcile", Message: "no", Metadata: annotated}},
 			},
 		},
@@ -193,14 +173,14 @@ func TestRecorders(t *testing.T) {
 			reason: "a trace stays in the cluster",
 			event:  engine.Event{Severity: "trace", Reason: "Same"},
 			want: want{
-				cluster: clusterEvent{Regarding: ref, Type: "Normal", Reason: "Same", Action: "Reconcile", Format: "%s", Args: []any{""}},
+				cluster: engine.Event{Type: "Normal", Severity: "trace", Reason: "Same", Action: "Reconcile", Metadata: annotated},
 			},
 		},
 		"TraceWarning": {
 			reason: "a warning is sent in any case",
 			event:  engine.Event{Type: "Warning", Severity: "trace", Reason: "Odd"},
 			want: want{
-				cluster: clusterEvent{Regarding: ref, Type: "Warning", Reason: "Odd", Action: "Reconcile", Format: "%s", Args: []any{""}},
+				cluster: engine.Event{Type: "Warning", Severity: "trace", Reason: "Odd", Action: "Reconcile", Metadata: annotated},
 				sent:    []engine.Event{{Type: "Warning", Severity: "trace", Reason: "Odd", Action: "Reconcile", Metadata: annotated}},
 			},
 		},
@@ -208,9 +188,8 @@ func TestRecorders(t *testing.T) {
 			reason: "the API takes a note of 1024 bytes and a reason of 128; others get the whole message",
 			event:  engine.Event{Reason: strings.Repeat("R", 200), Message: strings.Repeat("ü", 600)},
 			want: want{
-				cluster: clusterEvent{
-					Regarding: ref, Type: "Normal", Reason: strings.Repeat("R", 128), Action: "Reconcile", Format: "%s",
-					Args: []any{strings.Repeat("ü", 510) + "…"},
+				cluster: engine.Event{
+					Type: "Normal", Severity: "info", Reason: strings.Repeat("R", 128), Action: "Reconcile", Message: strings.Repeat("ü", 510) + "…", Metadata: annotated,
 				},
 				sent: []engine.Event{{
 					Type: "Normal", Severity: "info", Reason: strings.Repeat("R", 128), Action: "Reconcile",
@@ -222,36 +201,26 @@ func TestRecorders(t *testing.T) {
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			cluster, sent, controllers := &clusterEvents{}, &sink{}, []string{}
-			r := engine.Recorders{
-				Cluster: func(controller string) engine.ClusterEvents {
-					controllers = append(controllers, controller)
+			cluster, sent := &sink{}, &sink{}
+			engine.Recorders{Cluster: cluster, Sink: sent}.Record(obj, "Kustomization", "kustomize-controller", tc.event)
 
-					return cluster
-				},
-				Sink: sent,
-			}
-			r.Record(obj, "Kustomization", "kustomize-controller", tc.event)
+			for _, to := range []struct {
+				name string
+				got  []engine.Notification
+				want []engine.Event
+			}{{"cluster", cluster.got, []engine.Event{tc.want.cluster}}, {"sink", sent.got, tc.want.sent}} {
+				var events []engine.Event
+				for _, n := range to.got {
+					if n.Object != ref || n.Controller != "kustomize-controller" {
+						t.Errorf("\n%s\nthe %s is told about %v by %q", tc.reason, to.name, n.Object, n.Controller)
+					}
 
-			if diff := cmp.Diff([]clusterEvent{tc.want.cluster}, cluster.got); diff != "" {
-				t.Errorf("\n%s\nin the cluster: -want, +got:\n%s", tc.reason, diff)
-			}
-
-			var events []engine.Event
-			for _, n := range sent.got {
-				if n.Object != ref || n.Controller != "kustomize-controller" {
-					t.Errorf("\n%s\nnotification about %v by %q", tc.reason, n.Object, n.Controller)
+					events = append(events, n.Event)
 				}
 
-				events = append(events, n.Event)
-			}
-
-			if diff := cmp.Diff(tc.want.sent, events); diff != "" {
-				t.Errorf("\n%s\nsent: -want, +got:\n%s", tc.reason, diff)
-			}
-
-			if !slices.Equal(controllers, []string{"kustomize-controller"}) {
-				t.Errorf("\n%s\nrecorders of %v", tc.reason, controllers)
+				if diff := cmp.Diff(to.want, events); diff != "" {
+					t.Errorf("\n%s\nthe %s is told: -want, +got:\n%s", tc.reason, to.name, diff)
+				}
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/weir-dev/weir/api/meta"
 )
@@ -23,11 +22,6 @@ func (f RecorderFunc) Record(obj Object, kind, controller string, e Event) {
 	f(obj, kind, controller, e)
 }
 
-// ClusterEvents writes an event to the Kubernetes API. The recorders of client-go's events package have this method.
-type ClusterEvents interface {
-	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
-}
-
 // The longest note and reason of an events.k8s.io/v1 Event, in bytes.
 const (
 	maxNote        = 1024
@@ -36,14 +30,14 @@ const (
 
 // Recorders records every event in the cluster, and those above trace severity at the notification controller too.
 type Recorders struct {
-	// Cluster returns the recorder of a controller. Nil records nothing in the cluster.
-	Cluster func(controller string) ClusterEvents
+	// Cluster takes the events for the Kubernetes API, with messages that it takes. Nil records none there.
+	Cluster interface{ Send(Notification) }
 
 	// Sink takes the events for the notification controller. Nil sends none.
 	Sink interface{ Send(Notification) }
 }
 
-// Notification is an event on its way to the notification controller.
+// Notification is an event on its way to those who are told of it.
 type Notification struct {
 	Object     corev1.ObjectReference
 	Event      Event
@@ -56,13 +50,9 @@ func (r Recorders) Record(obj Object, kind, controller string, e Event) {
 	ref := reference(obj, kind)
 
 	if r.Cluster != nil {
-		var related runtime.Object
-		if e.Related != nil {
-			related = e.Related
-		}
-
-		r.Cluster(controller).Eventf(&ref, related, e.Type, e.Reason, e.Action, "%s",
-			truncate(strings.ToValidUTF8(e.Message, "\uFFFD"), maxNote))
+		noted := e
+		noted.Message = truncate(strings.ToValidUTF8(e.Message, "\uFFFD"), maxNote)
+		r.Cluster.Send(Notification{Object: ref, Event: noted, Controller: controller})
 	}
 
 	if r.Sink != nil && (e.Severity != meta.EventSeverityTrace || e.Type == corev1.EventTypeWarning) {
