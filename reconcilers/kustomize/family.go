@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -235,12 +236,16 @@ func (f *Family) isApplying(key types.NamespacedName, now time.Time) bool {
 	return ok && now.Sub(began) < deletionPatience
 }
 
-// expect notes a generation of a Kustomization that the cache is going to show.
-func (f *Family) expect(key types.NamespacedName, c child) {
+// expect notes generations of Kustomizations that the cache is going to show.
+func (f *Family) expect(written map[types.NamespacedName]int64, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
-	f.children[key] = c
+	f.lapse(now)
+
+	for key, generation := range written {
+		f.children[key] = child{generation: generation, at: now}
+	}
 }
 
 // expected returns what the cache has to show yet, but for what is so old that it never will: it may be of another shard.
@@ -248,15 +253,11 @@ func (f *Family) expected(now time.Time) map[types.NamespacedName]int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
+	f.lapse(now)
+
 	var open map[types.NamespacedName]int64
 
 	for key, c := range f.children {
-		if now.Sub(c.at) >= shortPatience {
-			delete(f.children, key)
-
-			continue
-		}
-
 		if open == nil {
 			open = map[types.NamespacedName]int64{}
 		}
@@ -265,6 +266,11 @@ func (f *Family) expected(now time.Time) map[types.NamespacedName]int64 {
 	}
 
 	return open
+}
+
+// lapse drops what is not expected any more. The lock is held.
+func (f *Family) lapse(now time.Time) {
+	maps.DeleteFunc(f.children, func(_ types.NamespacedName, c child) bool { return now.Sub(c.at) >= shortPatience })
 }
 
 // seen notes that the cache shows the generation.

@@ -102,3 +102,18 @@ func TestComeMeanwhile(t *testing.T) {
 		t.Errorf("somebody is waited for: %+v, %v", a, err)
 	}
 }
+
+// TestExpectedNeverSeen shows that what the cache never shows, as it is of another shard, is not kept for ever, though nobody asks.
+func TestExpectedNeverSeen(t *testing.T) {
+	f := NewFamily(family{}, func(types.NamespacedName) {})
+	now := time.Now()
+
+	for i := range 100 {
+		f.expect(map[types.NamespacedName]int64{{Namespace: "ns", Name: fmt.Sprint(i)}: 1}, now)
+		now = now.Add(time.Second)
+	}
+
+	if n := len(f.children); n > 10 {
+		t.Errorf("%d are still expected", n)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
@@ -167,12 +168,16 @@ func some(names []string) string {
 // arrive notes that everything of the revision is applied, and which Kustomizations that has changed.
 func (r *reconciler) arrive(ctx context.Context, obj *kustomizev1.Kustomization, s *scope) {
 	if r.Access == r.home {
-		owner, now := ownerOf(obj).ID, r.Now()
+		owner, written := ownerOf(obj).ID, map[types.NamespacedName]int64{}
 
 		for _, c := range s.applied {
 			if key, ok := kustomizationOf(c.ID); ok && (c.Action == apply.Created || c.Action == apply.Configured) {
-				r.Family.expect(key, child{generation: r.Applier.Generation(owner, c.ID), at: now})
+				written[key] = r.Applier.Generation(owner, c.ID)
 			}
+		}
+
+		if len(written) > 0 {
+			r.Family.expect(written, r.Now())
 		}
 	}
 

@@ -175,17 +175,17 @@ func TestSurvey(t *testing.T) {
 		},
 		"Child": {
 			"One was made that the cache does not show yet.", member("b", "1"), func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.expect(types.NamespacedName{Namespace: "ns", Name: "c"}, child{generation: 1, at: r.Now()})
+				r.Family.expect(map[types.NamespacedName]int64{{Namespace: "ns", Name: "c"}: 1}, r.Now())
 			}, false, want{"c", longPatience, false},
 		},
 		"ChildShown": {
 			"The cache shows it.", member("b", "1"), func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.expect(types.NamespacedName{Namespace: "ns", Name: "b"}, child{generation: 1, at: r.Now()})
+				r.Family.expect(map[types.NamespacedName]int64{{Namespace: "ns", Name: "b"}: 1}, r.Now())
 			}, false, want{},
 		},
 		"ChildNeverShown": {
 			"The cache is not going to show it: it is of another shard.", member("b", "1"), func(r *reconciler, _ *kustomizev1.Kustomization) {
-				r.Family.expect(types.NamespacedName{Namespace: "ns", Name: "c"}, child{generation: 1, at: r.Now().Add(-shortPatience)})
+				r.Family.expect(map[types.NamespacedName]int64{{Namespace: "ns", Name: "c"}: 1}, r.Now().Add(-shortPatience))
 			}, false, want{},
 		},
 		"Dependent": {
