@@ -243,12 +243,9 @@ func admitOwnKinds(value any) {
 		}
 	case map[string]any:
 		if kinds, ok := v["enum"].([]any); ok && slices.Contains(kinds, any("HelmRelease")) {
-			for _, kind := range []any{fluxv1.FluxInstanceKind, fluxv1.ResourceSetKind, fluxv1.ResourceSetInputProviderKind} {
-				if !slices.Contains(kinds, kind) {
-					kinds = append(kinds, kind)
-				}
-			}
-			v["enum"] = kinds
+			own := []any{fluxv1.FluxInstanceKind, fluxv1.ResourceSetKind, fluxv1.ResourceSetInputProviderKind}
+			kinds = slices.DeleteFunc(kinds, func(kind any) bool { return slices.Contains(own, kind) })
+			v["enum"] = append(kinds, own...)
 		}
 		for _, item := range v {
 			admitOwnKinds(item)

@@ -77,6 +77,17 @@ func (p *publisher) distribution(version, note string, signed bool) string {
 	return p.push("org/dist", "latest", img, signed)
 }
 
+// broken publishes manifests without rights, signed.
+func (p *publisher) broken(version string) {
+	p.t.Helper()
+	files, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
+	must(p.t, err)
+	delete(files, "flux/"+version+"/rbac.yaml")
+	img, err := registry.Flux(files, nil)
+	must(p.t, err)
+	p.push("org/dist", "latest", img, true)
+}
+
 const artifactInterval = fluxv1.DefaultArtifactInterval + time.Second
 
 // TestRelease installs what upstream publishes, verified, and follows it: what is not signed never gets to the cluster, and a
@@ -91,6 +102,11 @@ func TestRelease(t *testing.T) {
 	e.play()
 	keys := &corev1.Secret{ObjectMeta: named("cosign"), Data: map[string][]byte{"cosign.pub": p.key.Public}}
 	must(t, e.c.Create(e.ctx, keys))
+	nobody := &fluxv1.FluxInstance{ObjectMeta: named("flux")}
+	nobody.Spec.Distribution = fluxv1.Distribution{Version: "2.x", Registry: "r", Verify: &fluxv1.DistributionVerification{}}
+	if err := e.c.Create(e.ctx, nobody); err == nil || !strings.Contains(err.Error(), "exactly one of secretRef and matchOIDCIdentity must be set") {
+		t.Errorf("verification by nobody is admitted: %v", err)
+	}
 	e.create(`
 distribution:
   version: 2.x
@@ -136,6 +152,16 @@ distribution:
 	p.distribution("v2.9.6", "", false)
 	refused("unsigned", "is not signed: a key of secret \"flux-system/cosign\" has to have signed it")
 
+	// An artifact that makes no objects stalls the instance, until there is another one.
+	p.broken("v2.9.6")
+	e.clock.advance(artifactInterval)
+	now := e.run("stalled", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Stalled") })
+	expect(t, now, "Ready", metav1.ConditionFalse, "BuildFailed", "build failed: the artifact holds no \"flux/v2.9.6/rbac.yaml\"")
+	unchanged("broken")
+	if after := e.once(); after <= 0 || after > artifactInterval {
+		t.Errorf("a new artifact is looked for in %s", after)
+	}
+
 	digest = p.distribution("v2.9.6", "signed", true)
 	obj = e.ready()
 	if obj.Status.LastArtifactRevision != digest || !strings.HasPrefix(obj.Status.LastAppliedRevision, "v2.9.6@sha256:") {
@@ -162,7 +188,7 @@ distribution:
 	e.told("")
 	e.clock.advance(artifactInterval)
 	e.patch(e.deployment("source-controller"), `{"spec":{"replicas":0}}`)
-	now := e.run("corrected", func(obj *fluxv1.FluxInstance) bool {
+	now = e.run("corrected", func(obj *fluxv1.FluxInstance) bool {
 		return isTrue(obj, "Ready") && isTrue(obj, meta.FetchFailedCondition) && *e.deployment("source-controller").Spec.Replicas == 1
 	})
 	if told := e.told("ArtifactFailed fetch failed: "); len(told) != 1 {

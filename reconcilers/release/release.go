@@ -10,6 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,14 +172,14 @@ func (r *Releases) fetchArtifact(ctx context.Context, obj *fluxv1.FluxInstance, 
 
 // Key tells releases apart that are not built alike.
 func (r *Release) Key() string {
-	key := r.distribution.Version()
+	key := []string{r.distribution.Version()}
 	if r.Artifact != nil {
-		key += "\n" + r.Artifact.Digest
+		key = append(key, r.Artifact.Digest)
 	}
-	for _, image := range sorted(r.digests) {
-		key += "\n" + image + "@" + r.digests[image]
+	for _, image := range slices.Sorted(maps.Keys(r.digests)) {
+		key = append(key, image+"@"+r.digests[image])
 	}
-	return key
+	return strings.Join(key, "\n")
 }
 
 // Build makes the objects of the instance that it was fetched for. If verification was asked for, they run verified images

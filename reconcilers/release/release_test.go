@@ -3,14 +3,18 @@ package release_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	corev1 "k8s.io/api/core/v1"
@@ -97,9 +101,7 @@ func (w *world) artifact(tag, created string, versions ...string) string {
 	for _, version := range versions {
 		made, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
 		check(w.t, err)
-		for file, content := range made {
-			files[file] = content
-		}
+		maps.Copy(files, made)
 	}
 	annotations := map[string]string{}
 	if created != "" {
@@ -184,6 +186,26 @@ func TestSignatures(t *testing.T) {
 			return cosign.SignKeyless(t.Context(), ref, sigstore, issuer, subject, l, false)
 		}
 	}
+	// late is when the log sees what was signed with a certificate of now, which is good for minutes.
+	late := func(ref string) error {
+		sigstore.At(time.Time{}, time.Now().Add(24*time.Hour))
+		defer sigstore.At(time.Time{}, time.Time{})
+		return identity(alice+"ci", signing.Tag)(ref)
+	}
+	// transplant gives something the signature of something else.
+	transplant := func(ref string) error {
+		to, err := name.NewDigest(ref)
+		check(t, err)
+		from := to.Context().Tag("signed")
+		img := image(t, "signed")
+		check(t, remote.Write(from, img, remote.WithContext(t.Context())))
+		digest, err := img.Digest()
+		check(t, err)
+		check(t, key(mine, signing.Tag)(from.Context().Name()+"@"+digest.String()))
+		signature, err := remote.Image(from.Context().Tag(strings.Replace(digest.String(), ":", "-", 1)+".sig"), remote.WithContext(t.Context()))
+		check(t, err)
+		return remote.Write(from.Context().Tag(strings.Replace(to.DigestStr(), ":", "-", 1)+".sig"), signature, remote.WithContext(t.Context()))
+	}
 	const image = "/kustomize-controller@"
 	cases := map[string]struct {
 		reason          string
@@ -208,6 +230,14 @@ func TestSignatures(t *testing.T) {
 			reason: "Somebody else's whom the root knows.", verify: byIdentity("^" + alice),
 			artifact: identity("https://git.test/eve/ci", signing.Bundle), images: identity(alice+"ci", signing.Bundle),
 			want: "refused", says: `is not signed by an identity like "^` + alice + `" of "^` + issuer + `$": `,
+		},
+		"Expired": {
+			reason: "The certificate was no longer good.", verify: byIdentity("^" + alice),
+			artifact: late, images: identity(alice+"ci", signing.Tag), want: "refused", says: "is not signed by an identity like ",
+		},
+		"Tampered": {
+			reason: "The signature is one of something else.", verify: byKey(), artifact: transplant, images: key(mine, signing.Tag),
+			want: "refused", says: `is not signed by a key of secret "flux-system/keys": `,
 		},
 		"UnsignedImage": {
 			reason: "What runs matters too.", verify: byKey(), artifact: key(mine, signing.Tag), images: key(mine, signing.Tag),
@@ -465,6 +495,28 @@ func TestDowngrade(t *testing.T) {
 	i.Spec.Distribution.Artifact = "oci://" + old
 	if _, err := w.open().Fetch(t.Context(), i); err != nil {
 		t.Errorf("what is asked for by its digest is refused: %v", err)
+	}
+}
+
+// What the operator carries is not pulled, but the image that its components run is verified all the same.
+func TestEmbedded(t *testing.T) {
+	cosign, err := signing.NewCosign(t.Context(), t.TempDir(), t.Output())
+	check(t, err)
+	key, err := cosign.Key(t.Context(), "mine")
+	check(t, err)
+	w := newWorld(t, server.Options{})
+	w.secrets["keys"] = map[string][]byte{"mine.pub": key.Public}
+	i := w.instance("", byKey())
+	i.Spec.Distribution.Artifact = ""
+	ref := w.push("weir", "v1", image(t, "weir"))
+	if _, err := w.releases.Fetch(t.Context(), i); fails(err) != "refused" {
+		t.Errorf("unsigned: %s: %v", fails(err), err)
+	}
+	check(t, cosign.Sign(t.Context(), ref, key, signing.Tag))
+	got, err := w.releases.Fetch(t.Context(), i)
+	check(t, err)
+	if want := "verified signatures of 1 image by mine.pub"; got.Artifact != nil || got.Verified() != want {
+		t.Errorf("%+v: %s", got.Artifact, got.Verified())
 	}
 }
 

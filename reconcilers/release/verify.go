@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -225,5 +224,3 @@ func asksForOlder(before, after string) bool {
 	have, err := semver.NewVersion(old.Identifier())
 	return err == nil && want.LessThan(have)
 }
-
-func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

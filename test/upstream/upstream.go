@@ -36,7 +36,8 @@ func Components() map[string]string {
 func Files(version, variant string, images map[string]Image) (map[string]string, error) {
 	files := map[string]string{}
 	folder := "flux/" + version + "/"
-	list := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n"
+	list := &strings.Builder{}
+	list.WriteString("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n")
 	for component, group := range Components() {
 		content, err := fs.ReadFile(manifests.FS(), component+".yaml")
 		if err != nil {
@@ -52,12 +53,12 @@ func Files(version, variant string, images map[string]Image) (map[string]string,
 		}
 		deployed := strings.ReplaceAll(string(content), "image: weir\n", fmt.Sprintf("image: fluxcd/%s:%s\n", component, image.Tag))
 		files[folder+component+".yaml"] = definitions + withoutNamespace(deployed)
-		list += fmt.Sprintf("- name: fluxcd/%s\n  newName: ghcr.io/fluxcd/%[1]s\n  newTag: %s\n", component, image.Tag)
+		fmt.Fprintf(list, "- name: fluxcd/%s\n  newName: ghcr.io/fluxcd/%[1]s\n  newTag: %s\n", component, image.Tag)
 		if image.Digest != "" {
-			list += "  digest: " + image.Digest + "\n"
+			list.WriteString("  digest: " + image.Digest + "\n")
 		}
 	}
-	files["flux-images/"+version+"/"+variant+".yaml"] = list
+	files["flux-images/"+version+"/"+variant+".yaml"] = list.String()
 	policies, err := fs.ReadFile(manifests.FS(), "policies.yaml")
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func definitionsOf(component, group string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	all := ""
+	all := &strings.Builder{}
 	for _, entry := range entries {
 		automation := strings.HasSuffix(entry, "_imageupdateautomations.yaml")
 		if group == "image.toolkit.fluxcd.io" && automation != (component == "image-automation-controller") {
@@ -92,7 +93,7 @@ func definitionsOf(component, group string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		all += strings.TrimPrefix(string(content), "---\n") + "---\n"
+		all.WriteString(strings.TrimPrefix(string(content), "---\n") + "---\n")
 	}
-	return all, nil
+	return all.String(), nil
 }
