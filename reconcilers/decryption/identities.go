@@ -49,6 +49,7 @@ type Identities struct {
 // key of the Secret, and do not hold what is in it.
 func ParseIdentities(data map[string][]byte) (*Identities, error) {
 	all := &Identities{age: map[string]age.Identity{}}
+	cost := &toll{}
 
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		var err error
@@ -57,7 +58,7 @@ func ParseIdentities(data map[string][]byte) (*Identities, error) {
 		case ageExtension:
 			err = all.addAge(data[key])
 		case pgpExtension:
-			err = all.addPGP(data[key])
+			err = all.addPGP(data[key], cost)
 		}
 
 		if err == nil && len(all.age)+len(all.pgp) > maxIdentities {
@@ -116,8 +117,8 @@ func parseAge(line string) (string, age.Identity) {
 	return "", nil
 }
 
-func (i *Identities) addPGP(data []byte) error {
-	entities, err := readPGP(data)
+func (i *Identities) addPGP(data []byte, cost *toll) error {
+	entities, err := readPGP(data, cost)
 	if err != nil {
 		return err
 	}
@@ -253,7 +254,7 @@ func guard(err *error) {
 const pgpBlock = "-----BEGIN PGP "
 
 // readPGP reads keys in ASCII armour, of which there may be several in a row.
-func readPGP(data []byte) (all openpgp.EntityList, err error) {
+func readPGP(data []byte, cost *toll) (all openpgp.EntityList, err error) {
 	defer guard(&err)
 
 	start := bytes.Index(data, []byte(pgpBlock))
@@ -267,7 +268,7 @@ func readPGP(data []byte) (all openpgp.EntityList, err error) {
 			next = len(rest)
 		}
 
-		entities, err := readBlock(rest[:next])
+		entities, err := readBlock(rest[:next], cost)
 		if err != nil {
 			return nil, err
 		}
@@ -282,27 +283,27 @@ func readPGP(data []byte) (all openpgp.EntityList, err error) {
 	return all, nil
 }
 
-// readBlock reads one block of keys.
-func readBlock(data []byte) (openpgp.EntityList, error) {
-	malformed := errors.New("the OpenPGP key is malformed or not supported")
+var errKey = errors.New("the OpenPGP key is malformed or not supported")
 
+// readBlock reads one block of keys.
+func readBlock(data []byte, cost *toll) (openpgp.EntityList, error) {
 	block, err := armor.Decode(bytes.NewReader(data))
 	if err != nil || block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
-		return nil, malformed
+		return nil, errKey
 	}
 
 	keys, err := io.ReadAll(block.Body)
 	if err != nil {
-		return nil, malformed
+		return nil, errKey
 	}
 
-	if err := checkPackets(keys); err != nil {
+	if err := cost.check(keys); err != nil {
 		return nil, err
 	}
 
 	entities, err := openpgp.ReadKeyRing(bytes.NewReader(keys))
 	if err != nil {
-		return nil, malformed
+		return nil, errKey
 	}
 
 	return entities, nil

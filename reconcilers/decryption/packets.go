@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
@@ -14,8 +15,10 @@ const (
 	maxDSA      = 4096
 	maxDSAOrder = 512
 
-	// maxSignatures bounds the signatures in one key of a Secret, each of which may be verified.
+	// maxSignatures bounds the signatures in a Secret, each of which may be verified, and maxElGamal the keys of ElGamal, of
+	// which each takes a second.
 	maxSignatures = 1000
+	maxElGamal    = 4
 )
 
 // Tags of packets and numbers of algorithms (RFC 9580).
@@ -34,56 +37,61 @@ const (
 	lengthOfKeyHeader = 6 // version, time and algorithm
 )
 
-// checkPackets looks at keys before the library does: that calculates with them as it reads them, which takes minutes if the numbers
-// are long enough, and nothing could stop it. What is malformed is left to the library.
-func checkPackets(keys []byte) error {
+// toll is what reading the keys of a Secret costs.
+type toll struct{ signatures, elGamal int }
+
+// check looks at keys before the library does: that calculates with them as it reads them, which takes minutes if the numbers
+// are long enough, and nothing could stop it. What this cannot read is refused, since the library may find a key behind it.
+func (t *toll) check(keys []byte) error {
 	r := packet.NewOpaqueReader(bytes.NewReader(keys))
 
-	for signatures := 0; ; {
+	for {
 		p, err := r.Next()
-		if err != nil {
-			return nil //nolint:nilerr // that is the end, or malformed
+
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return errKey
 		}
 
 		switch p.Tag {
 		case tagSignature:
-			if signatures++; signatures > maxSignatures {
-				return fmt.Errorf("it holds more than %d signatures", maxSignatures)
+			if t.signatures++; t.signatures > maxSignatures {
+				return fmt.Errorf("with it there are more than %d OpenPGP signatures", maxSignatures)
 			}
 		case tagSecretKey, tagPublicKey, tagSecretSubkey, tagPublicSubkey:
-			if err := checkNumbers(p.Contents); err != nil {
+			if err := t.checkKey(p.Contents); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// checkNumbers looks at the numbers of a key: those of the public one, and for ElGamal and DSA the private one.
-func checkNumbers(key []byte) error {
+// checkKey looks at the numbers of a key: those of the public one, and for ElGamal and DSA the private one.
+func (t *toll) checkKey(key []byte) error {
 	if len(key) < lengthOfKeyHeader {
 		return nil
 	}
 
 	version, algorithm, rest := key[0], key[lengthOfKeyHeader-1], key[lengthOfKeyHeader:]
 
-	var limits []int
-
-	switch {
-	case algorithm >= algorithmRSA && algorithm <= algorithmRSALast:
-		limits = []int{maxRSA, maxRSA}
-		if version > versionOfDSA {
-			rest = rest[min(4, len(rest)):] // how many bytes there are
-		}
-	case algorithm == algorithmElGamal:
-		limits = []int{maxDSA, maxDSA, maxDSA}
-	case algorithm == algorithmDSA:
-		limits = []int{maxDSA, maxDSAOrder, maxDSA, maxDSA}
-	default:
+	limits := limitsOf(algorithm)
+	if limits == nil {
 		return nil // points on curves have one length
 	}
 
-	if algorithm >= algorithmElGamal && version > versionOfDSA {
-		return errors.New("the OpenPGP key is malformed or not supported")
+	if algorithm == algorithmElGamal {
+		t.elGamal++
+	}
+
+	switch {
+	case t.elGamal > maxElGamal:
+		return fmt.Errorf("with it there are more than %d keys of ElGamal", maxElGamal)
+	case version > versionOfDSA && algorithm >= algorithmElGamal:
+		return errKey
+	case version > versionOfDSA:
+		rest = rest[min(4, len(rest)):] // how many bytes there are
 	}
 
 	for _, most := range limits {
@@ -93,13 +101,27 @@ func checkNumbers(key []byte) error {
 		}
 	}
 
-	if algorithm >= algorithmElGamal && len(rest) > 0 && rest[0] == 0 { // not encrypted
-		_, err := checkNumber(rest[1:], maxDSA)
-
-		return err
+	if algorithm < algorithmElGamal || len(rest) == 0 || rest[0] != 0 { // encrypted
+		return nil
 	}
 
-	return nil
+	_, err := checkNumber(rest[1:], maxDSA)
+
+	return err
+}
+
+// limitsOf returns how many bits the public numbers of an algorithm may have.
+func limitsOf(algorithm byte) []int {
+	switch {
+	case algorithm >= algorithmRSA && algorithm <= algorithmRSALast:
+		return []int{maxRSA, maxRSA}
+	case algorithm == algorithmElGamal:
+		return []int{maxDSA, maxDSA, maxDSA}
+	case algorithm == algorithmDSA:
+		return []int{maxDSA, maxDSAOrder, maxDSA, maxDSA}
+	default:
+		return nil
+	}
 }
 
 // checkNumber returns what follows a number, which has no more bits than that.
