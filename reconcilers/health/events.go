@@ -94,7 +94,7 @@ func (h *Hub) mark(f *feed, rev uint64) {
 		f.seen = rev
 		for _, o := range f.objects {
 			if o.live == nil && o.floor > 0 {
-				n.settle(o) // may have become certain
+				n.missed(f, o) // it may have become certain
 			}
 		}
 	})
@@ -108,10 +108,13 @@ func (h *Hub) listed(f *feed, found map[key]struct{}, rev uint64, version string
 		f.become(open)
 		for k, o := range f.objects {
 			_, ok := found[k]
-			if !ok && o.live != nil && Revision(o.live.ResourceVersion) <= rev {
+			switch {
+			case !ok && o.live != nil && Revision(o.live.ResourceVersion) <= rev:
 				f.lose(o)
 				n.changed(o)
-			} else {
+			case o.live == nil:
+				n.missed(f, o)
+			default:
 				n.settle(o)
 			}
 			f.drop(o)
@@ -156,12 +159,23 @@ func (h *Hub) refuse(f *feed, err error) {
 
 // changed tells observers and goals about an object.
 func (n *notes) changed(o *object) {
+	o.written = false
 	for _, i := range o.watchers {
 		if i.tracked {
 			n.seen = append(n.seen, sighting{i.owner.id, o.id, o.live})
 		}
 	}
 	n.settle(o)
+}
+
+// missed tells of an object that was written, and was gone before it was seen, if that has become certain: nothing else is going to
+// tell observers.
+func (n *notes) missed(f *feed, o *object) {
+	if o.written && f.knows(o) == Absent {
+		n.changed(o)
+	} else {
+		n.settle(o)
+	}
 }
 
 // settle tells goals about an object.

@@ -66,6 +66,7 @@ type object struct {
 	watchers []*interest
 	verdicts map[string]verdict // by key of the rule
 	polled   bool               // seen since its feed is blind
+	written  bool               // and observers have not been told of it since
 	size     int64              // of live, in the hub's room
 }
 

@@ -100,7 +100,7 @@ func (h *Hub) Expect(id access.ID, label, resourceVersion string) {
 			return
 		}
 		if o := f.objects[keyOf(id)]; o != nil {
-			o.floor = max(o.floor, Revision(resourceVersion))
+			o.floor, o.written = max(o.floor, Revision(resourceVersion)), true
 			n.settle(o)
 		}
 		if f.state == unserved { // it is, now

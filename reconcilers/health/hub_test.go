@@ -181,6 +181,81 @@ func TestTrackAgain(t *testing.T) {
 	}
 }
 
+// TestGoneUnseen holds that observers hear of an object that was written and is gone before the watch, which was lost, has shown it.
+func TestGoneUnseen(t *testing.T) {
+	owner := access.ID{Kind: "Kustomization", Name: "app"}
+	id := access.ID{Kind: "ConfigMap", Namespace: "apps", Name: "a"}
+	cases := map[string]struct {
+		reason string
+		steps  func(h *Hub, f *feed)
+		want   int
+	}{
+		"Listed": {
+			"it was written while the watch was lost", func(h *Hub, f *feed) {
+				h.listed(f, nil, 5, "v1")
+				h.Expect(id, key0, "10")
+				h.listed(f, nil, 12, "v1")
+				h.listed(f, nil, 13, "v1")
+			}, 1,
+		},
+		"ListedAfterOthers": {
+			"others of the list are younger", func(h *Hub, f *feed) {
+				h.listed(f, nil, 5, "v1")
+				h.Expect(id, key0, "10")
+				other := seen{gvk: deployments()}
+				other.key, other.live.ResourceVersion = key{"apps", "b"}, "11"
+				if err := h.show(f, other); err != nil {
+					t.Error(err)
+				}
+				h.listed(f, map[key]struct{}{other.key: {}}, 12, "v1")
+			}, 1,
+		},
+		"ListedFirst": {
+			"it was written before there was a watch", func(h *Hub, f *feed) {
+				h.Expect(id, key0, "10")
+				h.listed(f, nil, 12, "v1")
+			}, 1,
+		},
+		"Marked": {
+			"what the watch tells is so far ahead that it would have shown it", func(h *Hub, f *feed) {
+				h.listed(f, nil, 5, "v1")
+				h.Expect(id, key0, "10")
+				h.mark(f, 12)
+				h.mark(f, 13)
+			}, 1,
+		},
+		"Behind": {
+			"what is listed is older", func(h *Hub, f *feed) {
+				h.Expect(id, key0, "10")
+				h.listed(f, nil, 9, "v1")
+				h.mark(f, 9)
+			}, 0,
+		},
+		"NeverWritten": {
+			"it is only going to be written", func(h *Hub, f *feed) {
+				h.listed(f, nil, 12, "v1")
+				h.mark(f, 13)
+			}, 0,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := still(t, clocktesting.NewFakeClock(time.Unix(0, 0)))
+			told := 0
+			h.Observe(func(_, _ access.ID, live *Live) {
+				if live == nil {
+					told++
+				}
+			})
+			h.Track(owner, key0, []access.ID{id})
+			tc.steps(h, h.feeds[labelled(id.GroupKind(), key0)])
+			if told != tc.want {
+				t.Errorf("%s: it is told %d times, want %d", tc.reason, told, tc.want)
+			}
+		})
+	}
+}
+
 func BenchmarkEvent(b *testing.B) {
 	h := still(b, clocktesting.NewFakeClock(time.Unix(0, 0)))
 	h.Observe(func(_, _ access.ID, _ *Live) {})
