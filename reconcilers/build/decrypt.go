@@ -207,5 +207,5 @@ func (d *decrypting) unreadable() error {
 		return context.Cause(d.ctx)
 	}
 
-	return nil
+	return d.refused // nothing goes on behind a limit
 }

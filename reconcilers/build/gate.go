@@ -71,6 +71,20 @@ func (g *gate) pass(ctx context.Context, owner string, alone bool) (*visitor, er
 	return v, v.err
 }
 
+// try lets the visitor in at once, or returns ErrBusy.
+func (g *gate) try(owner string) (*visitor, error) {
+	v := g.come(owner, false)
+
+	select {
+	case <-v.enter:
+		return v, v.err
+	default:
+		v.leave()
+
+		return nil, ErrBusy
+	}
+}
+
 // come joins those who wait.
 func (g *gate) come(owner string, alone bool) *visitor {
 	v := &visitor{gate: g, owner: owner, alone: alone, enter: make(chan struct{})}

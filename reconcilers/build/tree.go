@@ -98,10 +98,25 @@ func (t *tree) again() {
 	t.overlay, t.spent, t.refused = map[string][]byte{}, budget{alone: t.alone}, nil
 }
 
-// grow waits until no other build is large.
-func (t *tree) grow() (err error) {
-	if t.large == nil {
-		t.large, err = t.gate.pass(t.ctx, t.owner, false)
+// grow waits until no other build is large. One that is alone does not, for all others would wait with it.
+func (t *tree) grow() error {
+	if t.large != nil {
+		return nil
+	}
+
+	var (
+		v   *visitor
+		err error
+	)
+
+	if t.alone {
+		v, err = t.gate.try(t.owner)
+	} else {
+		v, err = t.gate.pass(t.ctx, t.owner, false)
+	}
+
+	if err == nil {
+		t.large = v
 	}
 
 	return err
