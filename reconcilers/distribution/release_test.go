@@ -1,12 +1,16 @@
 package distribution
 
 import (
+	"io/fs"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	manifests "github.com/weir-dev/weir/config/distribution"
 	"github.com/weir-dev/weir/test/upstream"
 )
 
@@ -132,6 +136,54 @@ func TestBuildUpstream(t *testing.T) {
 		args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
 		if all := strings.Join(args, " "); strings.Contains(all, "--controllers") || !strings.Contains(all, "--watch-label-selector=") && !strings.Contains(o.GetName(), "notification") {
 			t.Errorf("%s has the arguments %q", o.GetName(), args)
+		}
+	}
+}
+
+// TestBuildOwnRelease builds an artifact with the manifests of Weir: one image for all, of the version of the artifact.
+func TestBuildOwnRelease(t *testing.T) {
+	files := artifact(t, "v2.9.7")
+	for file, content := range files {
+		if strings.HasPrefix(file, "flux/") {
+			files[file] = regexp.MustCompile(`image: fluxcd/.*`).ReplaceAll(content, []byte("image: weir:v0.2.0"))
+		}
+	}
+	unifiedManifest, err := fs.ReadFile(manifests.FS(), "weir.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files["flux/v2.9.7/weir.yaml"] = unifiedManifest
+	files["flux-images/v2.9.7/upstream-alpine.yaml"] = []byte("images:\n- {name: weir, newTag: v0.2.1, digest: \"" + testDigest + "\"}\n")
+	releases, err := ReadReleases(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topology := range []string{fluxv1.TopologyUnified, ""} {
+		i := &fluxv1.FluxInstance{}
+		i.Namespace = "flux-system"
+		i.Spec.Topology = topology
+		i.Spec.Distribution = fluxv1.Distribution{Version: "2.x", Registry: "ghcr.io/fluxcd", Artifact: "oci://a"}
+		d, err := releases.Select("2.x", Variant(i), "oci://a", load(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := d.Build(i, Options{Image: Image{Repository: "example.com/weir", Tag: "v0.1.0", Digest: "sha256:1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"example.com/weir:v0.2.1@" + testDigest}
+		if diff := cmp.Diff(want, ImagesOf(set.Objects)); diff != "" {
+			t.Errorf("topology %q: images -want +got\n%s", topology, diff)
+		}
+		for _, o := range set.Objects {
+			if o.GetKind() != "Deployment" {
+				continue
+			}
+			containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+			args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+			if !strings.Contains(strings.Join(args, " "), "--controllers=") {
+				t.Errorf("%s is not told what to run: %q", o.GetName(), args)
+			}
 		}
 	}
 }
