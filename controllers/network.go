@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -47,7 +48,7 @@ func (p *Process) sharedNetwork() (*network, error) {
 	}
 
 	n.cloud = cloud.New(cloud.Options{
-		Client: p.GetClient(), DefaultServiceAccount: p.DefaultServiceAccount, Transports: n.transports,
+		Client: p.GetClient(), DefaultServiceAccount: p.identity(), Transports: n.transports,
 		CacheSize: size, CacheAge: p.TokenCacheAge, Metrics: tokens,
 	})
 	n.registries = registry.New(registry.Options{Transports: n.transports, Cloud: registry.CloudFunc(n.login)})
@@ -77,6 +78,12 @@ func (c clouds) Cluster(ctx context.Context, r remote.CloudRequest) (remote.Clou
 	}, cloud.ClusterName{Resource: r.Cluster, Address: r.Address})
 
 	return remote.CloudCluster(found), err //nolint:wrapcheck // package remote says for what
+}
+
+// identity names the service account whose cloud identity objects have that name none. What one impersonates for them does
+// for that too: no object gets the identity of the process because only one of the two was said.
+func (o Options) identity() string {
+	return cmp.Or(o.DefaultWorkloadIdentityServiceAccount, o.DefaultServiceAccount)
 }
 
 // login gets credentials for a registry of a cloud.

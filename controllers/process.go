@@ -65,6 +65,10 @@ type Options struct {
 	NoCrossNamespaceRefs  bool
 	DefaultServiceAccount string
 
+	// DefaultWorkloadIdentityServiceAccount is whose cloud identity objects have that name none. Empty means
+	// DefaultServiceAccount.
+	DefaultWorkloadIdentityServiceAccount string
+
 	// DefaultKubeconfigServiceAccount, KubeconfigRules and AdditiveReadyExpr are about Kustomizations: see packages remote,
 	// access and kustomize.
 	DefaultKubeconfigServiceAccount string

@@ -39,6 +39,7 @@ type config struct {
 	noCrossNamespaceRefs bool
 	defaultSA            string
 	kubeconfigSA         string
+	identitySA           string
 	kubeconfigRules      access.Rules
 	decryption           controllers.DecryptionOptions
 	vaultCA              string // a file
@@ -151,6 +152,7 @@ func (c *config) commonFlags(fs *pflag.FlagSet, getenv func(string) string) {
 func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.noCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse references to objects of other namespaces.")
 	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
+	fs.StringVar(&c.identitySA, "default-workload-identity-service-account", "", "The ServiceAccount whose cloud identity is taken for objects that name none. Empty: that of --default-service-account.")
 	fs.StringVar(&c.kubeconfigSA, "default-kubeconfig-service-account", "", "The ServiceAccount that gives the identity for remote clusters where none is named.")
 	fs.StringVar(&c.decryption.DefaultServiceAccount, "default-decryption-service-account", "", "The ServiceAccount that gives the identity for key services where none is named.")
 	fs.StringVar(&c.decryption.AgeSecret, "sops-age-secret", "", "The Secret with age keys (*.agekey) for Kustomizations whose decryption names no Secret.")
@@ -197,7 +199,6 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
 		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
-		"default-workload-identity-service-account",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",
@@ -245,6 +246,7 @@ func (c *config) validate() error {
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	for flag, name := range map[string]string{
 		"default-service-account": c.defaultSA, "default-kubeconfig-service-account": c.kubeconfigSA,
+		"default-workload-identity-service-account": c.identitySA,
 	} {
 		err := access.CheckAccount("default", name)
 		check(name == "" || err == nil, "--%s is %q: no service account can have the name", flag, name)

@@ -94,6 +94,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		"Stage":    {"--custom-apply-stage-kinds=Secret", `"Secret"`},
 		"Account":  {"--default-service-account=kube-system:default", "--default-service-account"},
 		"Remote":   {"--default-kubeconfig-service-account=Default", "--default-kubeconfig-service-account"},
+		"Identity": {"--default-workload-identity-service-account=Default", "--default-workload-identity-service-account"},
 		"Records":  {"--artifact-retention-records=0", "--artifact-retention-records"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,5 +200,17 @@ func TestGates(t *testing.T) {
 				t.Errorf("%s: error %v (-want +got):\n%s", tc.reason, err, diff)
 			}
 		})
+	}
+}
+
+// Where one process impersonates and has a cloud identity, each has a default of its own.
+func TestIdentity(t *testing.T) {
+	c, err := parse([]string{"--default-service-account=tenant", "--default-workload-identity-service-account=cloud"}, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if diff := cmp.Diff([]string{"tenant", "cloud"}, []string{c.defaultSA, c.identitySA}); diff != "" || len(c.unused) > 0 {
+		t.Errorf("unused: %v (-want +got):\n%s", c.unused, diff)
 	}
 }
