@@ -90,7 +90,7 @@ func TestNothingIsLeft(t *testing.T) {
 				}
 			}
 
-			if e.clock.now().Sub(time.Now()) > time.Hour*time.Duration(round+1) {
+			if time.Until(e.clock.now()) > time.Hour*time.Duration(round+1) {
 				t.Fatalf("%d do not go", left)
 			}
 		}
