@@ -2,6 +2,7 @@ package kustomize_test
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -11,7 +12,7 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 )
 
-// TestTenancyOfWhatIsRare proves for the rest what TestTenancy does: for what is read because fields are ignored, for fields that
+// TestTenancyOfWhatIsRare proves for the rest what TestTenancy does: for looks at rights, for what is read because fields are ignored, for fields that
 // are taken over, and for objects that nobody may watch, which are read, deleted and looked for one by one.
 func TestTenancyOfWhatIsRare(t *testing.T) {
 	for name, away := range map[string]bool{"Home": false, "Away": true} {
@@ -19,6 +20,10 @@ func TestTenancyOfWhatIsRare(t *testing.T) {
 			x := newTenant(t, away, false)
 			x.applies("applied", "a", "1-hush", "b", "1")
 			x.did("the first apply", 6)
+
+			x.clock.advance(5 * time.Minute)
+			x.once("app")
+			x.did("a look at the rights to what is others'", 1)
 
 			x.calm()
 			x.patch("b", "kubectl-edit", `{"data":{"more":"x"}}`)
