@@ -35,6 +35,10 @@ type Mask struct {
 // Variables.Redact.
 func (m *Mask) Add(values ...string) {
 	for _, value := range values {
+		if m.full {
+			return // it hides everything
+		}
+
 		if len(value) >= minSecret {
 			m.add(base64.StdEncoding.EncodeToString([]byte(value)))
 		}
