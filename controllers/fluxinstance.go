@@ -42,7 +42,7 @@ func setupInstance(p *Process) error {
 	kind := instance.Kind(instance.Deps{
 		Builder: embedded, Image: image,
 		Releases: release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
-		Client: p.access.Own(), Applier: d.applier, Hub: d.hub,
+		Client:   p.access.Own(), Applier: d.applier, Hub: d.hub,
 		Takeovers: p.takeovers(),
 	})
 

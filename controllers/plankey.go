@@ -16,7 +16,7 @@ import (
 const (
 	// planKeySecret, in the namespace of the process, holds the key of the digests of plans. Whoever deletes it makes all approvals
 	// void that were not used.
-	planKeySecret = "weir-plan-key"
+	planKeySecret = "weir-plan-key" //nolint:gosec // its name, and nothing of it
 	planKeyField  = "key"
 	planKeyBytes  = 32
 )
@@ -56,7 +56,7 @@ func (p *planKey) get(ctx context.Context) ([]byte, error) {
 
 	key := secret.Data[planKeyField]
 	if len(key) < planKeyBytes {
-		return nil, fmt.Errorf("Secret '%s/%s': key %q has %d bytes, want %d at least", //nolint:staticcheck // the name of a kind
+		return nil, fmt.Errorf("Secret '%s/%s': key %q has %d bytes, want %d at least",
 			p.namespace, planKeySecret, planKeyField, len(key), planKeyBytes)
 	}
 
