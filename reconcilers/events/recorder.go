@@ -37,8 +37,8 @@ type Options struct {
 }
 
 const (
-	workers       = 4
-	mostQueued    = 4096                   // events that may wait, of about 1 KiB each
+	workers       = 16                     // as many as other requests there are when a fleet rolls, so that events keep up
+	mostQueued    = 8192                   // events that may wait, of about 1 KiB each
 	mostSeries    = 4096                   // that each half of the memory has
 	memoryAge     = 6 * time.Minute        // of a half: an event is remembered for as long at least, and for twice as long at most
 	seriesPause   = 10 * time.Second       // in which what comes again is only counted

@@ -225,7 +225,7 @@ func TestSeries(t *testing.T) {
 // TestFull holds that nobody waits for a recorder that is behind, and that warnings are the last to be dropped.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const queued, writing = 4096, 4
+		const queued, writing = 8192, 16
 
 		free := make(chan struct{})
 		b := newBench(t, func(int, *http.Request) (*metav1.Status, error) {
@@ -270,7 +270,7 @@ func TestFull(t *testing.T) {
 		}
 
 		for note, want := range map[string]bool{
-			"bad": true, "worse": true, "one more": false, "normal 0": false, "normal 1": false, "normal 2": true, "normal 4095": true, "first 0": true,
+			"bad": true, "worse": true, "one more": false, "normal 0": false, "normal 1": false, "normal 2": true, "normal 8191": true, "first 0": true,
 		} {
 			if notes[note] != want {
 				t.Errorf("event %q written: %t", note, notes[note])
