@@ -10,7 +10,7 @@ import (
 
 	"github.com/weir-dev/weir/reconcilers/decryption/kms"
 	"github.com/weir-dev/weir/reconcilers/decryption/sops"
-	program "github.com/weir-dev/weir/test/sops"
+	"github.com/weir-dev/weir/test/tool"
 )
 
 // TestRealFiles decrypts what the program sops has encrypted with the key services of the test.
@@ -18,7 +18,7 @@ func TestRealFiles(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CACHE_HOME", cache)
 
-	path, err := program.Build(t.Context(), t.Output())
+	path, err := tool.SOPS().Build(t.Context(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
