@@ -17,13 +17,15 @@ import (
 // words of its own, before their kind exists.
 func TestHealthOfUnservedKind(t *testing.T) {
 	e := newEnv(t)
+	group := e.namespace + ".example.com" // served by nobody, also when the test is repeated
+
 	e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "team"}})
 	allow(t, e.c, e.namespace, "team")
 	e.publish("repo", "main@sha1:1", map[string]string{"a.yaml": configMap("a", "1")})
 	e.kustomization("app", func(s *kustomizev1.KustomizationSpec) {
 		s.ServiceAccountName = "team"
 		s.HealthChecks = []meta.NamespacedObjectKindReference{
-			{APIVersion: "unserved.example.com/v1", Kind: "Thing", Name: "x", Namespace: "kube-system"},
+			{APIVersion: group + "/v1", Kind: "Thing", Name: "x", Namespace: "kube-system"},
 		}
 	})
 
@@ -33,9 +35,9 @@ func TestHealthOfUnservedKind(t *testing.T) {
 
 	preserve := true
 	e.create(&apiextensionsv1.CustomResourceDefinition{
-		ObjectMeta: metav1.ObjectMeta{Name: "things.unserved.example.com"},
+		ObjectMeta: metav1.ObjectMeta{Name: "things." + group},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
-			Group: "unserved.example.com", Scope: apiextensionsv1.NamespaceScoped,
+			Group: group, Scope: apiextensionsv1.NamespaceScoped,
 			Names: apiextensionsv1.CustomResourceDefinitionNames{Plural: "things", Kind: "Thing"},
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
 				Name: "v1", Served: true, Storage: true,
