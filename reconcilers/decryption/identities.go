@@ -19,6 +19,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/weir-dev/weir/reconcilers/decryption/sops"
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 const (
@@ -28,8 +29,10 @@ const (
 	// maxIdentities bounds the private keys of one Secret, each of which is parsed with some arithmetic.
 	maxIdentities = 256
 
-	// maxRSA bounds the keys of RSA, in bits, and maxMessage what is encrypted for OpenPGP, in bytes: each packet in it may be tried.
-	maxRSA     = 8192
+	// maxSignatures bounds the signatures in the OpenPGP keys of a Secret.
+	maxSignatures = 1000
+
+	// maxMessage bounds what is encrypted for OpenPGP, in bytes: each packet in it may be tried.
 	maxMessage = 8 << 10
 
 	// maxDataKey bounds what a recipient may hold: a data key, or a part of one.
@@ -49,7 +52,7 @@ type Identities struct {
 // key of the Secret, and do not hold what is in it.
 func ParseIdentities(data map[string][]byte) (*Identities, error) {
 	all := &Identities{age: map[string]age.Identity{}}
-	cost := &toll{}
+	cost := &ingest.OpenPGP{MaxSignatures: maxSignatures}
 
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		var err error
@@ -117,7 +120,7 @@ func parseAge(line string) (string, age.Identity) {
 	return "", nil
 }
 
-func (i *Identities) addPGP(data []byte, cost *toll) error {
+func (i *Identities) addPGP(data []byte, cost *ingest.OpenPGP) error {
 	entities, err := readPGP(data, cost)
 	if err != nil {
 		return err
@@ -127,8 +130,8 @@ func (i *Identities) addPGP(data []byte, cost *toll) error {
 
 	for _, entity := range entities {
 		for _, key := range privateKeys(entity) {
-			if bits, err := key.BitLength(); err != nil || bits > maxRSA {
-				return fmt.Errorf("an OpenPGP key has more than %d bits", maxRSA)
+			if bits, err := key.BitLength(); err != nil || bits > ingest.MaxRSA {
+				return fmt.Errorf("an OpenPGP key has more than %d bits", ingest.MaxRSA)
 			}
 
 			switch {
@@ -254,7 +257,7 @@ func guard(err *error) {
 const pgpBlock = "-----BEGIN PGP "
 
 // readPGP reads keys in ASCII armour, of which there may be several in a row.
-func readPGP(data []byte, cost *toll) (all openpgp.EntityList, err error) {
+func readPGP(data []byte, cost *ingest.OpenPGP) (all openpgp.EntityList, err error) {
 	defer guard(&err)
 
 	start := bytes.Index(data, []byte(pgpBlock))
@@ -283,27 +286,25 @@ func readPGP(data []byte, cost *toll) (all openpgp.EntityList, err error) {
 	return all, nil
 }
 
-var errKey = errors.New("the OpenPGP key is malformed or not supported")
-
 // readBlock reads one block of keys.
-func readBlock(data []byte, cost *toll) (openpgp.EntityList, error) {
+func readBlock(data []byte, cost *ingest.OpenPGP) (openpgp.EntityList, error) {
 	block, err := armor.Decode(bytes.NewReader(data))
 	if err != nil || block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
-		return nil, errKey
+		return nil, ingest.ErrOpenPGP
 	}
 
 	keys, err := io.ReadAll(block.Body)
 	if err != nil {
-		return nil, errKey
+		return nil, ingest.ErrOpenPGP
 	}
 
-	if err := cost.check(keys); err != nil {
+	if err := cost.Check(keys); err != nil {
 		return nil, err
 	}
 
 	entities, err := openpgp.ReadKeyRing(bytes.NewReader(keys))
 	if err != nil {
-		return nil, errKey
+		return nil, ingest.ErrOpenPGP
 	}
 
 	return entities, nil

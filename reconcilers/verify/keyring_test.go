@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"crypto"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -394,6 +395,26 @@ const (
 	shortRSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDHDZ3Kl1fjlnDULhUBl9JTlsm0lrOAa3QdXAGE2XdMN/yrMIL9Sq6PqKjVo+zFMO4v7vFyeo+WIFBEIJEWaCSXIkNoX9ig3UtJDMdW9SDGzk3fUzRB0HHbKqHnQPLTPDi0IFp6mQ2qUCqI4qUJ1Q9J0UhXxWpcqEDbyrJL9G5sQw== a\n"
 )
 
+// longKey is the head of an ElGamal key with a prime of 60000 bits.
+func longKey(t *testing.T) []byte {
+	t.Helper()
+
+	body := append([]byte{4, 0, 0, 0, 0, 16, 60_000 >> 8, 60_000 & 0xff}, bytes.Repeat([]byte{0xff}, 60_000/8)...)
+	head := binary.BigEndian.AppendUint32([]byte{0xc6, 0xff}, uint32(len(body)))
+
+	var text bytes.Buffer
+
+	w, err := armor.Encode(&text, openpgp.PublicKeyType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, _ = w.Write(append(head, body...))
+	_ = w.Close()
+
+	return text.Bytes()
+}
+
 func TestNewKeyring(t *testing.T) {
 	good := exported(t, entity(t, -time.Hour, 0))
 
@@ -412,6 +433,7 @@ func TestNewKeyring(t *testing.T) {
 		"SSHGarbage": {reason: "Every line has to be a key.", data: map[string][]byte{"b.sshpub": []byte(sshKey + "ssh-ed25519 AAAA\n")}, text: "line 2 is no public key"},
 		"SSHOptions": {reason: "Options are not honoured, so they must not be there.", data: map[string][]byte{"b.sshpub": []byte("\n" + `expiry-time="20200101" ` + sshKey)}, text: "the key in line 2 has options"},
 		"SSHShort":   {reason: "Weak keys are refused.", data: map[string][]byte{"b.sshpub": []byte(shortRSA)}, text: "line 1: the RSA key is too short"},
+		"LongNumber": {reason: "A key whose numbers take minutes is not even read.", data: map[string][]byte{"b.asc": longKey(t)}, text: `read public keys "b.asc": an OpenPGP key has more than 4096 bits`},
 	}
 
 	for name, tc := range cases {

@@ -10,11 +10,18 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
+
+// maxSignatures bounds the signatures in an entry of a Secret. Keys that many people have signed have thousands.
+const maxSignatures = 20_000
 
 // readOpenPGP reads keyrings in ASCII armour, of which there may be several in a row.
 func readOpenPGP(b []byte) (all openpgp.EntityList, err error) {
 	defer guard(&err)
+
+	cost := &ingest.OpenPGP{MaxSignatures: maxSignatures}
 
 	// The reader is the one of all blocks: each block's decoder takes it as it is.
 	for r := bufio.NewReader(bytes.NewReader(b)); ; {
@@ -31,7 +38,16 @@ func readOpenPGP(b []byte) (all openpgp.EntityList, err error) {
 			return nil, fmt.Errorf("it holds a %q", block.Type)
 		}
 
-		keys, err := openpgp.ReadKeyRing(block.Body)
+		raw, err := io.ReadAll(block.Body)
+		if err != nil {
+			return nil, plain(err)
+		}
+
+		if err := cost.Check(raw); err != nil {
+			return nil, err //nolint:wrapcheck // says it of OpenPGP keys
+		}
+
+		keys, err := openpgp.ReadKeyRing(bytes.NewReader(raw))
 		if err != nil {
 			return nil, plain(err)
 		}

@@ -1,4 +1,4 @@
-package decryption
+package ingest
 
 import (
 	"bytes"
@@ -10,15 +10,19 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
+// MaxRSA is the number of bits that the numbers of an RSA key in OpenPGP may have.
+const MaxRSA = 8192
+
+// ErrOpenPGP says that keys of OpenPGP cannot be read, for errors.Is.
+var ErrOpenPGP = errors.New("the OpenPGP key is malformed or not supported")
+
 const (
 	// maxDSA bounds the numbers of DSA and ElGamal keys, and maxDSAOrder those of signatures with DSA, in bits.
 	maxDSA      = 4096
 	maxDSAOrder = 512
 
-	// maxSignatures bounds the signatures in a Secret, each of which may be verified, and maxElGamal the keys of ElGamal, of
-	// which each takes a second.
-	maxSignatures = 1000
-	maxElGamal    = 4
+	// maxElGamal bounds the keys of ElGamal, of which each takes a second.
+	maxElGamal = 4
 )
 
 // Tags of packets and numbers of algorithms (RFC 9580).
@@ -37,12 +41,18 @@ const (
 	lengthOfKeyHeader = 6 // version, time and algorithm
 )
 
-// toll is what reading the keys of a Secret costs.
-type toll struct{ signatures, elGamal int }
+// OpenPGP bounds what it costs to read the OpenPGP keys of one Secret. It is not safe for concurrent use.
+type OpenPGP struct {
+	// MaxSignatures bounds the signatures, each of which may be verified.
+	MaxSignatures int
 
-// check looks at keys before the library does: that calculates with them as it reads them, which takes minutes if the numbers
-// are long enough, and nothing could stop it. What this cannot read is refused, since the library may find a key behind it.
-func (t *toll) check(keys []byte) error {
+	signatures, elGamal int
+}
+
+// Check looks at keys before a library does: that calculates with them as it reads them, which takes minutes if the numbers are
+// long enough, and nothing could stop it. What this cannot read is ErrOpenPGP, since the library may find a key behind it. The
+// keys are binary, without armour; no error holds any of them.
+func (t *OpenPGP) Check(keys []byte) error {
 	r := packet.NewOpaqueReader(bytes.NewReader(keys))
 
 	for {
@@ -52,13 +62,13 @@ func (t *toll) check(keys []byte) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return errKey
+			return ErrOpenPGP
 		}
 
 		switch p.Tag {
 		case tagSignature:
-			if t.signatures++; t.signatures > maxSignatures {
-				return fmt.Errorf("with it there are more than %d OpenPGP signatures", maxSignatures)
+			if t.signatures++; t.signatures > t.MaxSignatures {
+				return fmt.Errorf("with it there are more than %d OpenPGP signatures", t.MaxSignatures)
 			}
 		case tagSecretKey, tagPublicKey, tagSecretSubkey, tagPublicSubkey:
 			if err := t.checkKey(p.Contents); err != nil {
@@ -69,7 +79,7 @@ func (t *toll) check(keys []byte) error {
 }
 
 // checkKey looks at the numbers of a key: those of the public one, and for ElGamal and DSA the private one.
-func (t *toll) checkKey(key []byte) error {
+func (t *OpenPGP) checkKey(key []byte) error {
 	if len(key) < lengthOfKeyHeader {
 		return nil
 	}
@@ -89,7 +99,7 @@ func (t *toll) checkKey(key []byte) error {
 	case t.elGamal > maxElGamal:
 		return fmt.Errorf("with it there are more than %d keys of ElGamal", maxElGamal)
 	case version > versionOfDSA && algorithm >= algorithmElGamal:
-		return errKey
+		return ErrOpenPGP
 	case version > versionOfDSA:
 		rest = rest[min(4, len(rest)):] // how many bytes there are
 	}
@@ -114,7 +124,7 @@ func (t *toll) checkKey(key []byte) error {
 func limitsOf(algorithm byte) []int {
 	switch {
 	case algorithm >= algorithmRSA && algorithm <= algorithmRSALast:
-		return []int{maxRSA, maxRSA}
+		return []int{MaxRSA, MaxRSA}
 	case algorithm == algorithmElGamal:
 		return []int{maxDSA, maxDSA, maxDSA}
 	case algorithm == algorithmDSA:
