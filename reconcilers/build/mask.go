@@ -93,7 +93,7 @@ func written(text string) []string {
 		e := json.NewEncoder(&out)
 		e.SetEscapeHTML(escape)
 
-		if e.Encode(text) == nil {
+		if err := e.Encode(text); err == nil { // a string always can be
 			line := strings.TrimSuffix(out.String(), "\n")
 			add(line[1 : len(line)-1])
 		}

@@ -18,7 +18,7 @@ func TestMaskKnowsHowMessagesWrite(t *testing.T) {
 
 	const odd = "it's <hot> & \"so\"\x01 \\ on"
 
-	inJSON, _ := json.Marshal(map[string]any{"a": []string{odd}})
+	inJSON, _ := json.Marshal(map[string][]string{"a": {odd}})
 	inYAML, _ := yaml.Marshal(map[string]string{"a": "it's: <hot>"})
 	long := strings.Repeat("abcdefgh", 1000)
 	pem := "-----BEGIN KEY-----\n" + strings.Repeat("MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n", 200) + "-----END KEY-----\n"
