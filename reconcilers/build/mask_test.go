@@ -18,7 +18,11 @@ func TestMaskKnowsHowMessagesWrite(t *testing.T) {
 
 	const odd = "it's <hot> & \"so\"\x01 \\ on"
 
-	inJSON, _ := json.Marshal(map[string][]string{"a": {odd}})
+	inJSON, err := json.Marshal(map[string][]string{"a": {odd}})
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	inYAML, _ := yaml.Marshal(map[string]string{"a": "it's: <hot>"})
 	long := strings.Repeat("abcdefgh", 1000)
 	pem := "-----BEGIN KEY-----\n" + strings.Repeat("MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n", 200) + "-----END KEY-----\n"
