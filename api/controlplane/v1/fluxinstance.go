@@ -49,6 +49,7 @@ type FluxInstanceList struct {
 
 // FluxInstanceSpec says which version of which components to run, and how.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.targetNamespace) || has(self.kubeConfig)",message=".spec.targetNamespace needs .spec.kubeConfig"
 // +kubebuilder:validation:XValidation:rule="!has(self.sharding) || !has(self.sharding.storage) || self.sharding.storage != 'persistent' || has(self.storage)",message=".spec.storage must be set when .spec.sharding.storage is 'persistent'"
 type FluxInstanceSpec struct {
 	// Distribution says which version to run, and where its manifests and images come from.
@@ -101,6 +102,25 @@ type FluxInstanceSpec struct {
 	// +kubebuilder:default=true
 	// +optional
 	MigrateResources *bool `json:"migrateResources,omitempty"`
+
+	// Upgrade says when and how the instance gets from one revision to the next.
+	// +optional
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
+
+	// Prune says what goes when components or syncs are taken out of the spec. Defaults to nothing that users made.
+	// +optional
+	Prune *Pruning `json:"prune,omitempty"`
+
+	// KubeConfig leads to the cluster of the instance. Defaults to the one that the operator runs in. An instance in another namespace than
+	// the operator's has to have one.
+	// +optional
+	KubeConfig *meta.KubeConfigReference `json:"kubeConfig,omitempty"`
+
+	// TargetNamespace is where the components run, if KubeConfig is set. Defaults to the namespace of the instance.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+	// +optional
+	TargetNamespace string `json:"targetNamespace,omitempty"`
 
 	// Sync makes the cluster follow a repository from the start.
 	// +optional
@@ -278,6 +298,14 @@ type FluxInstanceStatus struct {
 	// Inventory lists the applied objects.
 	// +optional
 	Inventory *meta.ResourceInventory `json:"inventory,omitempty"`
+
+	// Upgrade is the last change of the revision.
+	// +optional
+	Upgrade *UpgradeStatus `json:"upgrade,omitempty"`
+
+	// Operator is the operator's own Deployment.
+	// +optional
+	Operator *OperatorStatus `json:"operator,omitempty"`
 
 	// History of what was applied, newest first.
 	// +optional

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/weir-dev/weir/api/meta"
 )
 
@@ -162,4 +164,36 @@ func (in *FluxInstance) GetArtifactInterval() time.Duration {
 // GetTimeout returns the timeout of waits: ReconcileTimeoutAnnotation, or DefaultTimeout.
 func (in *FluxInstance) GetTimeout() time.Duration {
 	return durationFrom(in.Annotations, ReconcileTimeoutAnnotation, DefaultTimeout)
+}
+
+// GetUpgrade returns how revisions are changed, with all defaults.
+func (in *FluxInstance) GetUpgrade() Upgrade {
+	u := Upgrade{}
+	if in.Spec.Upgrade != nil {
+		u = *in.Spec.Upgrade
+	}
+	u.Mode, u.Operator = cmp.Or(u.Mode, UpgradeAutomatic), cmp.Or(u.Operator, OperatorFollows)
+	if u.Timeout == nil {
+		u.Timeout = &metav1.Duration{Duration: in.GetTimeout()}
+	}
+	if u.Soak == nil {
+		u.Soak = &metav1.Duration{}
+	}
+	if u.Rollback == nil {
+		u.Rollback = new(true)
+	}
+	return u
+}
+
+// GetPrune returns what goes when parts are taken out of the spec.
+func (in *FluxInstance) GetPrune() Pruning {
+	if in.Spec.Prune == nil {
+		return Pruning{}
+	}
+	return *in.Spec.Prune
+}
+
+// GetTargetNamespace returns where the components run.
+func (in *FluxInstance) GetTargetNamespace() string {
+	return cmp.Or(in.Spec.TargetNamespace, in.Namespace)
 }
