@@ -41,8 +41,8 @@ func setupInstance(p *Process) error {
 
 	kind := instance.Kind(instance.Deps{
 		Builder: embedded, Image: image,
-		Releases: release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
-		Client:   p.access.Own(), Applier: d.applier, Hub: d.hub,
+		Releases:  release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
+		Home:      instance.Place{Client: p.access.Own(), Applier: d.applier, Hub: d.hub},
 		Takeovers: p.takeovers(),
 	})
 

@@ -120,8 +120,8 @@ func start(t *testing.T) *env {
 		Embedded: dist, Image: image,
 	})
 	kind := instance.Kind(instance.Deps{
-		Builder: dist, Image: image, Releases: releases, Client: factory.Own(), Hub: hub,
-		Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Now: e.clock.now,
+		Builder: dist, Image: image, Releases: releases, Now: e.clock.now,
+		Home: instance.Place{Client: factory.Own(), Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Hub: hub},
 	})
 	e.runner = engine.New(kind, engine.Options{
 		Client: c, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,

@@ -12,7 +12,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
-	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/release"
 )
 
@@ -40,13 +39,8 @@ type Deps struct {
 	// Image of the operator itself, which the components run too.
 	Image distribution.Image
 
-	// Client acts as the operator.
-	Client *access.Client
-
-	// Applier applies with Client's cluster, and Hub is the one it was made with. Who made them sees to it that the instance
-	// runs when they wake its owner.
-	Applier *apply.Applier
-	Hub     *health.Hub
+	// Home is the cluster that the operator runs in.
+	Home Place
 
 	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
 	Takeovers []apply.Takeover
@@ -69,6 +63,8 @@ func Owner(obj *fluxv1.FluxInstance) apply.Owner {
 
 // scope is what the steps of one run hand to each other.
 type scope struct {
+	Place // set by open and locate
+
 	started  time.Time         // set by open
 	previous []access.Ref      // the inventory before the run; set by open
 	release  *release.Release  // set by fetch; nil for what the operator carries

@@ -22,14 +22,14 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	applied := references(s.changes.Inventory())
 	known := references(obj.Status.Inventory)
 	stale := without(known, applied)
-	stale = append(stale, r.Applier.Orphans(owner, known)...)
+	stale = append(stale, s.Applier.Orphans(owner, known)...)
 	kept, doomed := split(stale)
 	for _, ref := range doomed {
-		if err := r.letGo(ctx, obj, ref); err != nil {
+		if err := s.letGo(ctx, obj, ref); err != nil {
 			return r.failed(obj, s, err)
 		}
 	}
-	pruned, err := r.Applier.Prune(ctx, r.Client, owner, doomed, apply.PruneOptions{})
+	pruned, err := s.Applier.Prune(ctx, s.Client, owner, doomed, apply.PruneOptions{})
 	if pruned != nil {
 		s.pruned = pruned.Changes
 		obj.Status.Inventory = inventory(applied, kept, pruned.Survivors)
@@ -42,11 +42,11 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 
 // letGo prepares the deletion of the source or Kustomization of a spec.sync that is gone: the Kustomization leaves what it
 // deployed, unless the user told it to delete that; and neither waits for a controller that is not there.
-func (r *reconciler) letGo(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) error {
+func (p Place) letGo(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) error {
 	if !isSync(ref) {
 		return nil
 	}
-	live, err := r.Client.Get(ctx, ref)
+	live, err := p.Client.Get(ctx, ref)
 	if isGone(err) {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (r *reconciler) letGo(ctx context.Context, obj *fluxv1.FluxInstance, ref ac
 	if len(patch) == 0 {
 		return nil
 	}
-	return r.merge(ctx, ref, patch)
+	return p.merge(ctx, ref, patch)
 }
 
 // leaves tells whether the object is a Kustomization without a deletion policy of the user's.
@@ -90,12 +90,12 @@ func owns(obj *fluxv1.FluxInstance, live interface{ GetLabels() map[string]strin
 }
 
 // merge sends a merge patch. An object that is gone needs none.
-func (r *reconciler) merge(ctx context.Context, ref access.Ref, patch map[string]any) error {
+func (p Place) merge(ctx context.Context, ref access.Ref, patch map[string]any) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("encode patch of %q: %w", ref, err)
 	}
-	_, err = r.Client.Patch(ctx, ref, types.MergePatchType, body, access.PatchOptions{Manager: Manager})
+	_, err = p.Client.Patch(ctx, ref, types.MergePatchType, body, access.PatchOptions{Manager: Manager})
 	if err != nil && !isGone(err) {
 		return fmt.Errorf("patch %q: %w", ref, err)
 	}

@@ -49,10 +49,10 @@ type memo struct {
 	set  *distribution.Set
 }
 
-func (r *reconciler) open(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
-	return nil
+	return r.locate(ctx, obj, s)
 }
 
 // build makes the objects. What it cannot make now, it cannot make again before the spec changes.
@@ -126,7 +126,7 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if len(old) == 0 {
 		return nil
 	}
-	if err := r.stopAll(ctx, obj, s.previous, old); err != nil {
+	if err := s.stopAll(ctx, obj, s.previous, old); err != nil {
 		return r.failed(obj, s, err)
 	}
 	return nil
@@ -135,7 +135,7 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 // apply brings the objects into the cluster. The inventory keeps what was there before, until it is pruned.
 func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Applying revision "+s.set.Revision())
-	result, err := r.Applier.Apply(ctx, r.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
+	result, err := s.Applier.Apply(ctx, s.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
 	if result != nil {
 		s.changes = result.Changes
 		s.fights = r.disputes.news(obj.UID, result.Fights)
@@ -174,22 +174,22 @@ func altered(changes apply.Changes) apply.Changes {
 func (r *reconciler) wait(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	owner := Owner(obj).ID
 	if !obj.GetWait() {
-		r.Hub.Await(owner, nil)
+		s.Hub.Await(owner, nil)
 		return nil
 	}
 	goal := health.Goal{IDs: s.changes.Applied()}
 	soon, cancel := context.WithTimeout(ctx, blink)
-	report, settled := r.Hub.Settle(soon, owner, goal)
+	report, settled := s.Hub.Settle(soon, owner, goal)
 	cancel()
 	if settled && report.Healthy() {
-		r.Hub.Await(owner, nil)
+		s.Hub.Await(owner, nil)
 		return nil
 	}
 	if len(report.Blind) > 0 {
-		if err := r.Hub.Poll(ctx, r.Client, owner); err != nil {
+		if err := s.Hub.Poll(ctx, s.Client, owner); err != nil {
 			return r.failed(obj, s, err)
 		}
-		report = r.Hub.Report(owner, goal.IDs)
+		report = s.Hub.Report(owner, goal.IDs)
 	}
 	return r.await(obj, s, goal, report)
 }
@@ -199,11 +199,11 @@ func (r *reconciler) await(obj *fluxv1.FluxInstance, s *scope, goal health.Goal,
 	verdict := judge(report, obj.GetTimeout(), r.Now().Sub(s.started))
 	owner := Owner(obj).ID
 	if verdict.healthy {
-		r.Hub.Await(owner, nil)
+		s.Hub.Await(owner, nil)
 		return nil
 	}
 	if verdict.arm {
-		r.Hub.Await(owner, &goal)
+		s.Hub.Await(owner, &goal)
 	}
 	if verdict.failure == "" {
 		return engine.Await(verdict.after, verdict.message)

@@ -22,13 +22,13 @@ func (r *reconciler) release(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 	var errs []error
 	for _, gk := range toolkitKinds() {
 		engine.Progress(ctx, "Removing the finalizers of all "+gk.Kind+" objects")
-		errs = append(errs, r.releaseKind(ctx, obj, gk, definitions))
+		errs = append(errs, s.releaseKind(ctx, obj, gk, definitions))
 	}
 	return errors.Join(errs...)
 }
 
-func (r *reconciler) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.GroupKind, definitions []access.Ref) error {
-	doomed, err := r.doomed(ctx, obj, gk, definitions)
+func (p Place) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.GroupKind, definitions []access.Ref) error {
+	doomed, err := p.doomed(ctx, obj, gk, definitions)
 	if isGone(err) {
 		return nil
 	}
@@ -36,7 +36,7 @@ func (r *reconciler) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, 
 		return err
 	}
 	patches := map[access.Ref]map[string]any{}
-	_, err = r.Client.Each(ctx, gk, access.Query{}, func(item access.Item) error {
+	_, err = p.Client.Each(ctx, gk, access.Query{}, func(item access.Item) error {
 		id := access.ID{Group: gk.Group, Kind: gk.Kind, Namespace: item.Meta.Namespace, Name: item.Meta.Name}
 		if patch := farewell(gk, item.Meta.Finalizers, doomed); len(patch) > 0 {
 			patches[access.Ref{ID: id}] = patch
@@ -51,14 +51,14 @@ func (r *reconciler) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, 
 	}
 	var errs []error
 	for ref, patch := range patches {
-		errs = append(errs, r.merge(ctx, ref, patch))
+		errs = append(errs, p.merge(ctx, ref, patch))
 	}
 	return errors.Join(errs...)
 }
 
 // doomed tells whether the definition of the kind, and with it all objects of the kind, is about to be deleted.
-func (r *reconciler) doomed(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.GroupKind, definitions []access.Ref) (bool, error) {
-	m, err := r.Client.Mapping(ctx, gk, "")
+func (p Place) doomed(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.GroupKind, definitions []access.Ref) (bool, error) {
+	m, err := p.Client.Mapping(ctx, gk, "")
 	if err != nil {
 		return false, err
 	}
@@ -67,7 +67,7 @@ func (r *reconciler) doomed(ctx context.Context, obj *fluxv1.FluxInstance, gk sc
 	if i < 0 {
 		return false, nil
 	}
-	live, err := r.Client.GetMeta(ctx, definitions[i])
+	live, err := p.Client.GetMeta(ctx, definitions[i])
 	if err != nil {
 		return false, err
 	}

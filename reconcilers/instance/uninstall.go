@@ -20,7 +20,7 @@ import (
 // keep ends the deletion of an instance that is suspended, or that has deployed nothing: what runs goes on running.
 func (r *reconciler) keep(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	if !obj.Suspended() && len(s.previous) > 0 {
-		return r.adopt(ctx, obj, s.previous)
+		return s.adopt(ctx, obj, s.previous)
 	}
 	if err := r.forget(ctx, obj, s); err != nil {
 		return err
@@ -29,10 +29,10 @@ func (r *reconciler) keep(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 }
 
 // adopt makes the hub see the objects, so that it can tell of their end.
-func (r *reconciler) adopt(ctx context.Context, obj *fluxv1.FluxInstance, inventory []access.Ref) error {
+func (p Place) adopt(ctx context.Context, obj *fluxv1.FluxInstance, inventory []access.Ref) error {
 	ctx, cancel := context.WithTimeout(ctx, recheck)
 	defer cancel()
-	if err := r.Applier.Adopt(ctx, Owner(obj), inventory); err != nil {
+	if err := p.Applier.Adopt(ctx, Owner(obj), inventory); err != nil {
 		return fmt.Errorf("observe the deployed objects: %w", err)
 	}
 	return nil
@@ -42,15 +42,15 @@ func (r *reconciler) adopt(ctx context.Context, obj *fluxv1.FluxInstance, invent
 // objects that it reconciles are deleted with their definitions.
 func (r *reconciler) stop(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	deployments := slices.DeleteFunc(slices.Clone(s.previous), func(ref access.Ref) bool { return !isDeployment(ref) })
-	return r.stopAll(ctx, obj, s.previous, deployments)
+	return s.stopAll(ctx, obj, s.previous, deployments)
 }
 
 // stopAll deletes Deployments of the instance with their pods, and waits until all of it is gone.
-func (r *reconciler) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inventory, deployments []access.Ref) error {
+func (p Place) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inventory, deployments []access.Ref) error {
 	owner := Owner(obj)
 	var left []access.Ref
 	for _, ref := range deployments {
-		gone, err := r.stopOne(ctx, obj, ref)
+		gone, err := p.stopOne(ctx, obj, ref)
 		if err != nil {
 			return err
 		}
@@ -61,16 +61,16 @@ func (r *reconciler) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inve
 	if len(left) == 0 {
 		return nil
 	}
-	if err := r.adopt(ctx, obj, inventory); err != nil {
+	if err := p.adopt(ctx, obj, inventory); err != nil {
 		return err
 	}
-	r.Hub.Await(owner.ID, &health.Goal{IDs: identities(left), Gone: true})
+	p.Hub.Await(owner.ID, &health.Goal{IDs: identities(left), Gone: true})
 	return engine.Await(recheck, "Waiting for "+list(left)+" to stop")
 }
 
 // stopOne deletes a Deployment, and tells whether it is gone. In the foreground: it is there until its pods are gone.
-func (r *reconciler) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) (gone bool, err error) {
-	live, err := r.Client.GetMeta(ctx, ref)
+func (p Place) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref access.Ref) (gone bool, err error) {
+	live, err := p.Client.GetMeta(ctx, ref)
 	if isGone(err) {
 		return true, nil
 	}
@@ -83,7 +83,7 @@ func (r *reconciler) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref 
 	if live.DeletionTimestamp != nil {
 		return false, nil
 	}
-	err = r.Client.Delete(ctx, ref, access.DeleteOptions{UID: live.UID, Propagation: metav1.DeletePropagationForeground})
+	err = p.Client.Delete(ctx, ref, access.DeleteOptions{UID: live.UID, Propagation: metav1.DeletePropagationForeground})
 	if err != nil && !isGone(err) {
 		return false, fmt.Errorf("delete %q: %w", ref, err)
 	}
@@ -95,13 +95,13 @@ func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	engine.Progress(ctx, "Deleting the deployed objects")
 	definitions, others := split(s.previous)
 	for _, refs := range [][]access.Ref{others, definitions} {
-		if _, err := r.Applier.Prune(ctx, r.Client, Owner(obj), refs, apply.PruneOptions{}); err != nil {
+		if _, err := s.Applier.Prune(ctx, s.Client, Owner(obj), refs, apply.PruneOptions{}); err != nil {
 			return fmt.Errorf("delete the deployed objects: %w", err)
 		}
 	}
 	var left []access.Ref
 	for _, ref := range definitions {
-		live, err := r.Client.GetMeta(ctx, ref)
+		live, err := s.Client.GetMeta(ctx, ref)
 		switch {
 		case isGone(err):
 		case err != nil:
@@ -113,13 +113,13 @@ func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if len(left) == 0 {
 		return nil
 	}
-	r.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
+	s.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
 	return engine.Await(recheck, "Waiting for "+list(left)+" to be gone")
 }
 
 // forget drops what this process knows about the instance.
-func (r *reconciler) forget(_ context.Context, obj *fluxv1.FluxInstance, _ *scope) error {
-	r.Applier.Forget(Owner(obj).ID)
+func (r *reconciler) forget(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	s.Applier.Forget(Owner(obj).ID)
 	r.transactions.end(obj.UID)
 	return nil
 }
