@@ -17,7 +17,7 @@ sources = $$(git ls-files --cached --others --exclude-standard '*.go' ':!*zz_gen
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Develop
 
@@ -81,6 +81,14 @@ image: ## Build the container image and the install manifest into dist/; IMAGE=R
 	@mkdir -p dist
 	go run ./cmd/image --repository "$(or $(IMAGE),ghcr.io/weir-dev/weir)" --tag "$(or $(TAG),dev)" --push="$(or $(PUSH),false)" \
 		--layout dist/image --install dist/install.yaml
+
+.PHONY: distribution
+distribution: ## Build what FluxInstances name in spec.distribution.artifact, with the image; TAG=… EXTEND=oci://… PUSH=true push both
+	@mkdir -p dist
+	go run ./cmd/image --repository "$(or $(IMAGE),ghcr.io/weir-dev/weir)" --tag "$(or $(TAG),dev)" --push="$(or $(PUSH),false)" \
+		--layout dist/image --install dist/install.yaml --created "$$(TZ=UTC git log -1 --date=iso-strict-local --format=%cd)" \
+		--revision "$$(git rev-parse HEAD)" --distribution "oci://$(or $(ARTIFACT),ghcr.io/weir-dev/manifests:latest)" \
+		--extend "$(EXTEND)" --distribution-layout dist/distribution
 
 .PHONY: demo
 demo: ## Show Weir from nothing: a cluster, one FluxInstance, a synced and self-repairing fleet

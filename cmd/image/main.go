@@ -3,7 +3,8 @@
 // the sources and the Go version.
 //
 // It pushes the image to a registry, or writes it as an OCI image layout, and prints its reference with
-// the digest. With --install it also writes the manifest that installs the operator from that reference.
+// the digest. With --install it also writes the manifest that installs the operator from that reference, and with --distribution the
+// artifact that FluxInstances name in spec.distribution.artifact, whose reference it prints too.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -33,6 +35,12 @@ type options struct {
 	layout     string
 	tarball    string
 	install    string
+
+	distribution       string
+	distributionLayout string
+	fluxVersion        string
+	extend             string
+	created            time.Time
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -50,6 +58,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.layout, "layout", "", "directory to write the image to, as an OCI image layout")
 	flags.StringVar(&o.tarball, "tarball", "", "file to write the image to, as a tar of an OCI image layout")
 	flags.StringVar(&o.install, "install", "", "file to write the operator's install manifest to")
+	flags.StringVar(&o.distribution, "distribution", "", "artifact of the distribution, such as oci://localhost:5000/manifests:v2.9.5")
+	flags.StringVar(&o.distributionLayout, "distribution-layout", "", "directory to write that artifact to, as an OCI image layout")
+	flags.StringVar(&o.fluxVersion, "flux-version", "", "version of the distribution; that of config/distribution if empty")
+	flags.StringVar(&o.extend, "extend", "", "artifact whose versions the new one has too")
+	created := flags.String("created", "", "when the artifact was made, as 2026-01-02T15:04:05Z; required with --distribution")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
@@ -58,6 +71,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.distribution == "" {
+		return o, nil
+	}
+	// The clock would give the same sources another digest each time, and without a time nobody can tell an artifact from an older one.
+	var err error
+	if o.created, err = time.Parse(time.RFC3339, *created); err != nil {
+		return options{}, fmt.Errorf("--created: %w", err)
 	}
 	return o, nil
 }
@@ -111,7 +132,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintln(stdout, reference)
+	if _, err = fmt.Fprintln(stdout, reference); err != nil || o.distribution == "" {
+		return err
+	}
+	published, err := o.publish(ctx, reference)
+	if err != nil {
+		return fmt.Errorf("distribution: %w", err)
+	}
+	_, err = fmt.Fprintln(stdout, published)
 	return err
 }
 
