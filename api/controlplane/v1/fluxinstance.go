@@ -12,7 +12,7 @@ const FluxInstanceKind = "FluxInstance"
 // InstanceName is the only name that a FluxInstance or a FluxReport may have.
 const InstanceName = "flux"
 
-// FluxInstance is the distribution that runs in the cluster. There is one, and its name is flux.
+// FluxInstance is the distribution that runs in a cluster. There is one for each cluster, and its name is flux.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:categories=fluxcd;fluxcd-appliers
@@ -298,6 +298,10 @@ type FluxInstanceStatus struct {
 	// Inventory lists the applied objects.
 	// +optional
 	Inventory *meta.ResourceInventory `json:"inventory,omitempty"`
+
+	// Cluster is the one that Inventory is about. It is absent for the one that the operator runs in.
+	// +optional
+	Cluster *RemoteCluster `json:"cluster,omitempty"`
 
 	// Upgrade is the last change of the revision.
 	// +optional
