@@ -45,6 +45,8 @@ type Options struct {
 	// Takeovers beyond those that are always done: kubectl*, before-first-apply, and the owner's manager itself where it
 	// has not used server-side apply.
 	Takeovers []Takeover
+	// Shared are kinds whose objects nothing is taken over of: what the set does not have of them belongs to whoever set it.
+	Shared []schema.GroupKind
 	// DropLabels and DropAnnotations are removed from live objects that are written, unless the set has them: keys of
 	// tools that the owner replaces. kubectl's copy of the last applied object is always one of them.
 	DropLabels, DropAnnotations []string

@@ -24,6 +24,7 @@ type desired struct {
 	annotations map[string]string
 	object      map[string]any
 	ignores     []pointers // fields that drift is ignored of
+	shared      bool       // what the set does not have of it belongs to whoever set it
 	body        []byte     // the object, encoded once
 	digest      uint64     // of the body and what is ignored
 }
@@ -164,8 +165,12 @@ func newDesired(owner Owner, obj map[string]any, o Options) (desired, error) {
 	d.labels = merge(metadata, "labels", o.Labels, owner.Labels())
 	d.annotations = merge(metadata, "annotations", o.Annotations)
 	d.marks = owner.marks(d.labels, d.annotations)
+	d.shared = slices.Contains(o.Shared, d.GroupKind())
 	return d, nil
 }
+
+// joint tells whether the fields of other managers are left alone, whoever they are.
+func (d *desired) joint() bool { return d.marks.merge || d.shared }
 
 func (d *desired) encode() error {
 	body, err := json.Marshal(d.object)

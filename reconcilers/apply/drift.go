@@ -29,7 +29,7 @@ func (r *run) ownedFields(k *task, entries []metav1.ManagedFieldsEntry) (owned, 
 		}
 		applied := e.Operation == metav1.ManagedFieldsOperationApply
 		mine := applied && e.Manager == r.owner.Manager
-		if !mine && (k.marks.merge || !r.ledger.takeovers.match(e.Manager, applied, r.owner.Manager) ||
+		if !mine && (k.joint() || !r.ledger.takeovers.match(e.Manager, applied, r.owner.Manager) ||
 			tolerates(k.tolerated, managerOf(e))) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -249,4 +250,25 @@ func TestDriftOfASecretHasNoValues(t *testing.T) {
 	}
 	same(t, "what is told", `Secret/NS/secret drift corrected: .data.password, changed by "thief"`,
 		strings.ReplaceAll(r.Changes.Drift(), b.namespace, "NS"))
+}
+
+// TestSharedKinds shows that of an object of a shared kind only what is in the set is put back, and the keys of other tools go.
+func TestSharedKinds(t *testing.T) {
+	b := newBench(t)
+	const set = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config, namespace: NS, labels: {a: b}}\ndata: {key: value}\n"
+	o := apply.Options{Digest: "1", Shared: []schema.GroupKind{{Kind: "ConfigMap"}}, DropLabels: []string{"tool"}}
+	b.create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config, namespace: NS, labels: {tool: x}}\ndata: {key: old}\n")
+	b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"before":"x"}}`)
+	same(t, "adopted", []string{"ConfigMap/NS/config configured"}, b.anonymous(b.mustApply(set, o)))
+	b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"after":"x"}}`)
+	// What comes after it has been seen when it is.
+	b.edit(b.ref("ConfigMap", "config"), "kubectl-edit", `{"data":{"key":"mine"}}`)
+	same(t, "a value of the set wakes", health.Drifted, b.wake())
+	same(t, "and is put back", []string{"ConfigMap/NS/config configured"}, b.anonymous(b.mustApply(set, o)))
+	same(t, "then it is clean", true, b.applier.Clean(b.owner.ID, "1"))
+	live := b.get(b.ref("ConfigMap", "config"))
+	data, _, _ := unstructured.NestedStringMap(live.Object, "data")
+	same(t, "what others add stays", map[string]string{"key": "value", "before": "x", "after": "x"}, data)
+	_, tool := live.GetLabels()["tool"]
+	same(t, "what is dropped is dropped", false, tool)
 }

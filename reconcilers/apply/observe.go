@@ -96,7 +96,7 @@ func (a *Applier) applied(l *ledger, k *task, live *health.Live, wrote bool) {
 		r = &record{}
 		l.records[k.ID] = r
 	}
-	r.mode, r.merge, r.vanishes, r.hidden, r.writing = managed, k.marks.merge, k.vanishes(), false, false
+	r.mode, r.merge, r.vanishes, r.hidden, r.writing = managed, k.joint(), k.vanishes(), false, false
 	r.tolerated = k.tolerated
 	if k.marks.ifNotPresent {
 		r.mode = initial

@@ -112,7 +112,7 @@ func (s *screening) sort(r *run, k *task, entries []metav1.ManagedFieldsEntry) e
 		if err != nil {
 			return err
 		}
-		if e.Subresource == "" && !k.marks.merge && r.ledger.takeovers.match(e.Manager, applied, r.owner.Manager) {
+		if e.Subresource == "" && !k.joint() && r.ledger.takeovers.match(e.Manager, applied, r.owner.Manager) {
 			if !s.within(fields, k.ignores) {
 				continue
 			}

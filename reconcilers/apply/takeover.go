@@ -57,7 +57,7 @@ func (r *run) burdened(k *task, live *health.Live) bool {
 		return false
 	}
 	labels, annotations := r.dropped(k)
-	return r.ledger.takeovers.foreign(r.owner, live, k.tolerated) != "" ||
+	return !k.shared && r.ledger.takeovers.foreign(r.owner, live, k.tolerated) != "" ||
 		len(within(labels, live.Labels)) > 0 || len(within(annotations, live.Annotations)) > 0
 }
 
@@ -70,7 +70,11 @@ type operation struct {
 
 // relief returns the patch that rewrites the managed fields and removes keys. It holds only for the version read.
 func (r *run) relief(k *task, m *metav1.ObjectMeta) ([]byte, error) {
-	managers, err := r.ledger.takeovers.rewrite(m.ManagedFields, r.owner.Manager, k.tolerated)
+	taken := r.ledger.takeovers
+	if k.shared {
+		taken = nil
+	}
+	managers, err := taken.rewrite(m.ManagedFields, r.owner.Manager, k.tolerated)
 	if err != nil {
 		return nil, err
 	}
