@@ -97,6 +97,11 @@ type Kind[O Object, S any] struct {
 	// finalizer and no status; what it has of them from before is taken back, after the Delete steps.
 	Static func(obj O) bool
 
+	// Ignore optionally tells that an object is not this controller's to reconcile, by an event that says why. It is not
+	// written, whatever it has of earlier runs, and not when it is deleted either. The event is recorded once for each
+	// generation, as long as the process lives.
+	Ignore func(obj O) *Event
+
 	// Suspend optionally changes the status of a suspended object.
 	Suspend func(obj O)
 

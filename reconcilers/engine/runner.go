@@ -56,6 +56,7 @@ type Runner[O Object, S any] struct {
 	options Options
 	requeue *requeue
 	told    told
+	ignored ignored
 }
 
 // New returns a runner of the kind.
@@ -114,6 +115,10 @@ func (r *Runner[O, S]) Reconcile(ctx context.Context, req reconcile.Request) (re
 }
 
 func (x *run[O, S]) do(ctx context.Context) (reconcile.Result, error) {
+	if x.isIgnored() {
+		return reconcile.Result{}, nil
+	}
+
 	deleting := !x.obj.GetDeletionTimestamp().IsZero()
 	if deleting && !x.holdsFinalizer() {
 		x.gone = true
@@ -324,6 +329,7 @@ func (x *run[O, S]) retry() time.Duration {
 func (r *Runner[O, S]) forget(key types.NamespacedName) {
 	r.requeue.reset(key)
 	r.told.reset(key)
+	r.ignored.reset(key)
 	r.options.Metrics.forget(r.kind.Name, key)
 
 	if r.kind.Forget != nil {
