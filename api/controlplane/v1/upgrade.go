@@ -200,4 +200,12 @@ type OperatorStatus struct {
 	// Failed is the last image that did not come up.
 	// +optional
 	Failed string `json:"failed,omitempty"`
+
+	// Attempt identifies what the last image was tried with: the spec and the request. It is tried again when it changes.
+	// +optional
+	Attempt string `json:"attempt,omitempty"`
+
+	// StartedAt is when the Deployment was given the available image, while that is on its way.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 }
