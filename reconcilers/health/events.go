@@ -164,6 +164,9 @@ func (n *notes) changed(o *object) {
 		if i.tracked {
 			n.seen = append(n.seen, sighting{i.owner.id, o.id, o.live})
 		}
+		if i.tell != nil {
+			n.tell(i)
+		}
 	}
 	n.settle(o)
 }

@@ -125,7 +125,7 @@ func (h *Hub) Lookup(id access.ID, label string) (Live, Knowledge) {
 	return Live{}, k
 }
 
-// Ready waits until the hub knows everything about what the owner tracks, or finds that it cannot (Blind), or until ctx
+// Ready waits until the hub knows everything about what the owner tracks and follows, or finds that it cannot (Blind), or until ctx
 // ends, whose error it returns.
 func (h *Hub) Ready(ctx context.Context, id access.ID) error {
 	for _, f := range h.pending(id) {
@@ -145,9 +145,11 @@ func (h *Hub) pending(id access.ID) []*feed {
 	var out []*feed
 	last := (*feed)(nil)
 	if w := h.owners[id]; w != nil {
-		for _, i := range w.tracked {
-			if i.feed != last && i.feed.state == opening {
-				out, last = append(out, i.feed), i.feed
+		for _, m := range []map[access.ID]*interest{w.tracked, w.followed} {
+			for _, i := range m {
+				if i.feed != last && i.feed.state == opening {
+					out, last = append(out, i.feed), i.feed
+				}
 			}
 		}
 	}

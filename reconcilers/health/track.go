@@ -38,6 +38,7 @@ type owner struct {
 	label     string
 	tracked   map[access.ID]*interest
 	named     map[access.ID]*interest
+	followed  map[access.ID]*interest
 	rules     map[schema.GroupKind]Rule
 	vanishing map[access.ID]struct{}
 	waits     []*wait
@@ -50,6 +51,8 @@ type interest struct {
 	feed    *feed
 	rule    *Rule
 	tracked bool // applied by the owner, not only named
+
+	tell func(id access.ID, live *Live) // if it is followed
 
 	hearing *hearing // what waits to be judged, or nil
 	trial   trial    // what is being judged
@@ -81,10 +84,13 @@ func (h *Hub) Check(id access.ID, c Checks) {
 				i.setRule(w.ruleFor(i.object.id))
 			}
 		}
-		h.declare(w, w.named, c.Named, func(id access.ID) source {
-			return source{gk: id.GroupKind(), namespace: id.Namespace, name: id.Name}
-		})
+		h.declare(w, w.named, c.Named, named)
 	})
+}
+
+// named is where a single object is seen.
+func named(id access.ID) source {
+	return source{gk: id.GroupKind(), namespace: id.Namespace, name: id.Name}
 }
 
 // Untrack forgets the owner: its objects, checks and goals.
@@ -95,6 +101,7 @@ func (h *Hub) Untrack(id access.ID) {
 		w.waits = nil
 		h.forget(w.tracked)
 		h.forget(w.named)
+		h.forget(w.followed)
 		delete(h.owners, id)
 	}
 }
@@ -102,17 +109,25 @@ func (h *Hub) Untrack(id access.ID) {
 // edit changes an owner's interests.
 func (h *Hub) edit(id access.ID, fn func(*owner)) {
 	h.change(func(n *notes) {
-		w := h.owners[id]
-		if w == nil {
-			w = &owner{id: id, tracked: map[access.ID]*interest{}, named: map[access.ID]*interest{}}
-			h.owners[id] = w
-		}
+		w := h.ensure(id)
 		fn(w)
 		for _, i := range w.unjudged() {
 			h.submit(i, hearing{version: i.object.live.ResourceVersion})
 		}
 		n.fire = append(n.fire, w.review()...)
 	})
+}
+
+// ensure returns the owner, made if it is new.
+func (h *Hub) ensure(id access.ID) *owner {
+	w := h.owners[id]
+	if w == nil {
+		w = &owner{
+			id: id, tracked: map[access.ID]*interest{}, named: map[access.ID]*interest{}, followed: map[access.ID]*interest{},
+		}
+		h.owners[id] = w
+	}
+	return w
 }
 
 // declare makes the interests those in the identities.
