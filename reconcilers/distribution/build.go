@@ -35,6 +35,10 @@ type Set struct {
 
 	// Images that the components run, in the order of installation.
 	Images []fluxv1.ComponentImage
+
+	// Operator is the image that the operator is to run too, whatever patches make of that of a component. It is zero if no component
+	// is Weir's.
+	Operator Image
 }
 
 // Revision is <version>@<digest>.
@@ -57,7 +61,7 @@ func (d *Distribution) Build(instance *fluxv1.FluxInstance, o Options) (*Set, er
 	if err != nil {
 		return nil, err
 	}
-	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images()}, nil
+	return &Set{Version: p.version, Digest: digest, Objects: objects, Images: p.images(), Operator: p.operator()}, nil
 }
 
 // plan chooses the manifests of the instance.
@@ -176,6 +180,16 @@ func (p *plan) images() []fluxv1.ComponentImage {
 		}
 	}
 	return images
+}
+
+// operator is the image of the components that are Weir's.
+func (p *plan) operator() Image {
+	for _, w := range p.workloads {
+		if w.ours {
+			return w.image
+		}
+	}
+	return Image{}
 }
 
 // digestOf is the digest of the YAML stream of the objects.

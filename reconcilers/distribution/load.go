@@ -36,8 +36,11 @@ type Distribution struct {
 	manifests map[string][]*unstructured.Unstructured // by file name without extension
 	crds      map[string]*unstructured.Unstructured   // by name, <plural>.<group>
 
-	released bool             // whether it came from an artifact
-	images   map[string]Image // of a release, by the last part of their names; nil if it does not say
+	released bool                         // whether it came from an artifact
+	images   map[string]Image             // of a release, by the last part of their names; nil if it does not say
+	operator []*unstructured.Unstructured // of a release: the definitions of the operator's kinds
+	latest   *semver.Version              // of those in the artifact, the highest that is stable and of the same major version; or nil
+	beyond   *semver.Version              // the highest that is wanted and that the operator cannot run; or nil
 }
 
 // Load reads the manifests of one distribution: a file VERSION, namespace.yaml, rbac.yaml, policies.yaml,
@@ -91,6 +94,23 @@ func (d *Distribution) loadCRDs(crds fs.FS) error {
 
 // Version is the version of the distribution, such as v2.9.5.
 func (d *Distribution) Version() string { return "v" + d.version.String() }
+
+// Latest returns the highest stable version of the same major version that the artifact holds, and nothing for what the operator carries.
+func (d *Distribution) Latest() string { return versionName(d.latest) }
+
+// Beyond returns the version that would have been selected if the operator could run it, and nothing if it is this one.
+func (d *Distribution) Beyond() string { return versionName(d.beyond) }
+
+// Operator returns the definitions of the operator's own kinds that belong to a release, for who upgrades the operator. They must not be
+// changed.
+func (d *Distribution) Operator() []*unstructured.Unstructured { return d.operator }
+
+func versionName(v *semver.Version) string {
+	if v == nil {
+		return ""
+	}
+	return "v" + v.String()
+}
 
 func componentFiles() []string {
 	var files []string

@@ -16,8 +16,9 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
 
-// Folders of an artifact: manifests in flux/v<version>/, and where their images are in
-// flux-images/v<version>/<variant>.yaml.
+// Folders of an artifact: manifests in flux/v<version>/, where their images are in flux-images/v<version>/<variant>.yaml, and, in
+// flux-operator/v<version>/, what installs the operator that goes with them. Upstream has files of its own operator in the last one, and no
+// folders.
 const (
 	releaseFolder = "flux"
 	imagesFolder  = "flux-images"
@@ -61,13 +62,37 @@ func (r *Releases) Select(wanted, variant, name string, embedded *Distribution) 
 	if err != nil {
 		return nil, fmt.Errorf("invalid semver %q: %w", wanted, err)
 	}
+	var beyond *semver.Version
 	for _, v := range r.versions {
-		if constraint.Check(v) && v.Major() == embedded.version.Major() && v.Minor() == embedded.version.Minor() {
-			return r.load(v, variant, embedded)
+		switch {
+		case !constraint.Check(v):
+		case v.Major() == embedded.version.Major() && v.Minor() == embedded.version.Minor():
+			d, err := r.load(v, variant, embedded)
+			if err != nil {
+				return nil, err
+			}
+			d.beyond, d.latest = beyond, r.latest(v)
+			return d, nil
+		case beyond == nil && v.GreaterThan(embedded.version):
+			beyond = v
 		}
 	}
-	return nil, fmt.Errorf("no match found for semver: %s in %s matching embedded minor versions in %d.%d",
+	err = fmt.Errorf("no match found for semver: %s in %s matching embedded minor versions in %d.%d",
 		wanted, name, embedded.version.Major(), embedded.version.Minor())
+	if beyond != nil {
+		err = fmt.Errorf("%w: upgrade the operator to run %s", err, versionName(beyond))
+	}
+	return nil, err
+}
+
+// latest returns the highest stable version that is of the same major version.
+func (r *Releases) latest(version *semver.Version) *semver.Version {
+	for _, v := range r.versions {
+		if v.Major() == version.Major() && v.Prerelease() == "" {
+			return v
+		}
+	}
+	return nil
 }
 
 // load reads the manifests of a version. What upstream makes on the fly, the namespace, is that of the embedded one.
@@ -96,8 +121,32 @@ func (r *Releases) load(version *semver.Version, variant string, embedded *Distr
 		}
 	}
 	var err error
-	d.images, err = r.images(d.Version(), variant)
+	if d.images, err = r.images(d.Version(), variant); err != nil {
+		return nil, err
+	}
+	d.operator, err = r.operator(d.Version())
 	return d, err
+}
+
+// operator reads the definitions of the operator's kinds of a version. An artifact need not have any: what else is beside them is for people.
+func (r *Releases) operator(version string) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, file := range slices.Sorted(maps.Keys(r.files)) {
+		if path.Dir(file) != path.Join(operatorFolder, version) {
+			continue
+		}
+		objects, err := parse(r.files[file])
+		if err != nil {
+			return nil, fmt.Errorf("read %q of the artifact: %w", file, err)
+		}
+		for _, o := range objects {
+			group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+			if o.GetKind() == "CustomResourceDefinition" && group == fluxv1.GroupVersion.Group {
+				all = append(all, o)
+			}
+		}
+	}
+	return all, nil
 }
 
 // adopt keeps the objects of a file: definitions apart, and all others in the form of those that the operator carries.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,8 +177,7 @@ func unpack(ctx context.Context, repository *registry.Repository, layer v1.Descr
 	files, kept := map[string][]byte{}, 0
 	limits := ingest.Limits{Bytes: maxUnpacked, FileBytes: maxFile, Entries: maxFiles}
 	_, err = ingest.ReadTar(ctx, blob, limits, func(f ingest.TarFile, content io.Reader) error {
-		folder, _, _ := strings.Cut(f.Name, "/")
-		if path.Ext(f.Name) != ".yaml" || folder != "flux" && folder != "flux-images" {
+		if path.Ext(f.Name) != ".yaml" || !wanted(f.Name) {
 			return nil
 		}
 		file, err := io.ReadAll(content)
@@ -194,4 +194,10 @@ func unpack(ctx context.Context, repository *registry.Repository, layer v1.Descr
 		return nil, err
 	}
 	return files, nil
+}
+
+// wanted tells whether a file of an artifact is used. Those of upstream's own operator, which lie in no folder of a version, are not.
+func wanted(file string) bool {
+	parts := strings.Split(file, "/")
+	return len(parts) == 3 && slices.Contains([]string{"flux", "flux-images", "flux-operator"}, parts[0])
 }

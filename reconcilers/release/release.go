@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/reconcilers/distribution"
@@ -190,13 +191,22 @@ func (r *Release) Build(instance *fluxv1.FluxInstance, o distribution.Options) (
 	if err != nil || r.verified == nil {
 		return set, err
 	}
-	for _, image := range distribution.ImagesOf(set.Objects) {
+	for _, image := range imagesOf(set) {
 		if !r.verified[image] {
 			return nil, fmt.Errorf("image %q was not verified", image)
 		}
 	}
 	return set, nil
 }
+
+// Latest returns the highest stable version of the same major version in the artifact, and nothing without an artifact.
+func (r *Release) Latest() string { return r.distribution.Latest() }
+
+// Beyond returns the version that would run if the operator could run it, and nothing if there is none.
+func (r *Release) Beyond() string { return r.distribution.Beyond() }
+
+// Operator returns the definitions of the operator's own kinds that belong to the release. They must not be changed.
+func (r *Release) Operator() []*unstructured.Unstructured { return r.distribution.Operator() }
 
 // Verified says in words what was verified.
 func (r *Release) Verified() string {

@@ -126,7 +126,7 @@ func (r *Releases) verifyImages(ctx context.Context, obj *fluxv1.FluxInstance, t
 		return err
 	}
 	rel.digests, rel.verified = map[string]string{}, map[string]bool{}
-	for _, reference := range distribution.ImagesOf(set.Objects) {
+	for _, reference := range imagesOf(set) {
 		image, err := distribution.ParseImage(reference)
 		if err != nil {
 			return &InvalidError{Err: err}
@@ -146,6 +146,15 @@ func (r *Releases) verifyImages(ctx context.Context, obj *fluxv1.FluxInstance, t
 		rel.Images++
 	}
 	return nil
+}
+
+// imagesOf are the images that the objects run, and that which the operator is to run: patches may have taken it out of the objects.
+func imagesOf(set *distribution.Set) []string {
+	images := distribution.ImagesOf(set.Objects)
+	if own := set.Operator.String(); own != "" && !slices.Contains(images, own) {
+		images = append(images, own)
+	}
+	return images
 }
 
 // pin finds the digest of an image: its own, or the one that runs already, or what its tag points at. So a tag that is moved
