@@ -36,10 +36,34 @@ func TestBuild(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			got := render(t, build(t, d, name).Objects)
+			got := render(t, build(t, source(t, d, name), name).Objects)
 			golden(t, filepath.Join("testdata", name, "want.diff"), got.since(t, byDefault))
 		})
 	}
+}
+
+// source returns the distribution that the case asks for: the embedded one, or that of an artifact as upstream publishes it, with short
+// definitions too.
+func source(t *testing.T, embedded *Distribution, name string) *Distribution {
+	t.Helper()
+	wanted := read(t, name).Spec.Distribution
+	if wanted.Artifact == "" {
+		return embedded
+	}
+	releases, err := ReadReleases(artifact(t, embedded.Version()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := releases.Select(wanted.Version, wanted.Variant, wanted.Artifact, embedded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for crd := range d.crds {
+		if d.crds[crd] = embedded.crds[crd]; d.crds[crd] == nil {
+			t.Errorf("the embedded distribution has no definition %q", crd)
+		}
+	}
+	return d
 }
 
 // rendered is the YAML of objects by their identity, in order.

@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"cmp"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +51,8 @@ func profileOf(size, component string) (profile, bool) {
 	return p, true
 }
 
-// fitSize sets the profile of the cluster's size. A process with several components gets the most that one of them asks for.
+// fitSize sets the profile of the cluster's size. A process with several components does as much of each as they would do alone, and may use
+// for it what they may use together.
 func (p *plan) fitSize() {
 	for _, w := range p.workloads {
 		if p.cluster.Size != "" {
@@ -62,35 +64,32 @@ func (p *plan) fitSize() {
 		var sum profile
 		for _, role := range w.roles {
 			if q, ok := profileOf(p.cluster.Size, role); ok {
-				sum = sum.most(q)
+				sum = sum.with(q)
 			}
 		}
 		sum.apply(w)
 	}
 }
 
-// most is the larger of each of the figures.
-func (p profile) most(q profile) profile {
+// with is the profile of a process that is what both are for.
+func (p profile) with(q profile) profile {
 	p.concurrent, p.cache = max(p.concurrent, q.concurrent), max(p.cache, q.cache)
-	p.cpu, p.memory = larger(p.cpu, q.cpu), larger(p.memory, q.memory)
-	if p.requeue == "" {
-		p.requeue = q.requeue
-	}
+	p.cpu, p.memory = added(p.cpu, q.cpu), added(p.memory, q.memory)
+	p.requeue = cmp.Or(p.requeue, q.requeue)
 	if p.cacheTTL == "" {
 		p.cacheTTL, p.cachePurge = q.cacheTTL, q.cachePurge
 	}
 	return p
 }
 
-func larger(a, b string) string {
+// added is the sum of two quantities, of which the first may be missing.
+func added(a, b string) string {
 	if a == "" {
 		return b
 	}
-	x, y := resource.MustParse(a), resource.MustParse(b)
-	if x.Cmp(y) < 0 {
-		return b
-	}
-	return a
+	sum := resource.MustParse(a)
+	sum.Add(resource.MustParse(b))
+	return sum.String()
 }
 
 func (p profile) apply(w *workload) {
