@@ -212,8 +212,15 @@ func (b *bench) definition() *migration.Definition {
 
 func (b *bench) migrate(o migration.Options) (int, error) {
 	b.t.Helper()
+	return b.run(b.t.Context(), b.definition(), o)
+}
+
+func (b *bench) run(ctx context.Context, d *migration.Definition, o migration.Options) (int, error) {
+	b.t.Helper()
 	o.Manager = "migrator"
-	return migration.Migrate(b.t.Context(), b.c, b.definition(), o)
+	m, err := migration.New(d, o)
+	b.must(err)
+	return m.Run(ctx, b.c)
 }
 
 // managers says who manages what, one line for each entry.

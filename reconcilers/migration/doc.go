@@ -7,7 +7,7 @@
 // gone, the API server cannot compare them. It then refuses server-side apply of the object, by anybody ("request to convert CR
 // to an invalid group/version"), and no longer notes who changes what.
 //
-// The package decides what a change of a definition asks for (Compare, a pure function) and does it (Migrate). It keeps
-// nothing: an object that was brought over before costs one request that changes nothing, which is how a migration that was
-// cut off goes on. It does not change definitions but for status.storedVersions.
+// The package decides what a change of a definition asks for (Compare, a pure function) and does it (Migration). It keeps
+// nothing beyond its process: an object that was brought over before costs one request that changes nothing, which is how the
+// migration of an operator that was killed goes on. It does not change definitions but for status.storedVersions.
 package migration

@@ -24,7 +24,7 @@ const (
 	attempts = 5
 )
 
-// Options of one Migrate.
+// Options of a Migration.
 type Options struct {
 	// Manager is the field manager. It is required, and ends up as the manager of no field.
 	Manager string
@@ -40,14 +40,21 @@ type Options struct {
 	Progress func(objects int)
 }
 
-// Migrate stores all objects of the definition in its storage version and then, if that worked for each of them, says so in
-// status.storedVersions. The definition is one that Read returned; if it was changed since, the error is a conflict
-// (apierrors.IsConflict) and Read has a new one. Objects that go meanwhile are no failures, and neither are those that somebody
-// writes: that stores them too. It goes on after a failure and returns all of them as *Error. The number is that of the objects
-// that are in place. It may be cut off at any point and begun again.
-func Migrate(ctx context.Context, c *access.Client, d *Definition, o Options) (objects int, err error) {
+// Migration brings the objects of one definition to its storage version. It is used by one goroutine at a time.
+type Migration struct {
+	definition *Definition
+	options    Options
+
+	mu       sync.Mutex
+	seen     map[types.UID]struct{} // objects that need no second look
+	failures []Failure
+	done     int
+}
+
+// New makes the migration of a definition that Read returned. The error says which option is missing.
+func New(d *Definition, o Options) (*Migration, error) {
 	if o.Manager == "" {
-		return 0, errors.New("a migration needs a field manager")
+		return nil, errors.New("a migration needs a field manager")
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultConcurrency
@@ -55,67 +62,75 @@ func Migrate(ctx context.Context, c *access.Client, d *Definition, o Options) (o
 	if len(o.Stay) == 0 {
 		o.Stay = d.Served
 	}
-	m := &migration{client: c, definition: d, options: o}
-	if err := m.each(ctx); err != nil {
+	return &Migration{definition: d, options: o, seen: map[types.UID]struct{}{}}, nil
+}
+
+// Run stores all objects of the definition in its storage version and then, if that worked for each of them, says so in
+// status.storedVersions. If the definition was changed since it was read, the error is a conflict (apierrors.IsConflict), and
+// what Read returns then needs another migration. Objects that go meanwhile are no failures, and neither are those that somebody
+// writes: that stores them too. It goes on after a failure and returns all of them as *Error. The number is that of the objects
+// that are in place. It may be cut off at any point: another Run goes on with what is left, a Migration that is made anew begins
+// again.
+func (m *Migration) Run(ctx context.Context, c *access.Client) (objects int, err error) {
+	m.failures = nil
+	p := &pass{Migration: m, client: c}
+	if err := p.each(ctx); err != nil {
 		return m.done, err
 	}
 	if err := m.failed(); err != nil {
 		return m.done, err
 	}
-	if o.Keep || d.Settled() {
+	if m.options.Keep || m.definition.Settled() {
 		return m.done, nil
 	}
-	return m.done, m.settle(ctx)
+	return m.done, p.settle(ctx)
 }
 
-// migration is one on its way.
-type migration struct {
-	client     *access.Client
-	definition *Definition
-	options    Options
+// Fits tells whether the migration is of the definition as it is now: what was done for another spec has to be done again.
+func (m *Migration) Fits(d *Definition) bool { return m.definition.same(d) }
 
-	mu       sync.Mutex
-	seen     map[types.UID]struct{} // objects that need no second look when a list has to be begun anew
-	failures []Failure
-	done     int
+// pass is one run of a migration.
+type pass struct {
+	*Migration
+	client *access.Client
 }
 
 // errMany ends a list when there is no point in going on.
 var errMany = errors.New("too many failures")
 
 // each brings over all objects. A list that takes longer than the API server remembers is begun anew.
-func (m *migration) each(ctx context.Context) error {
-	m.seen = map[types.UID]struct{}{}
+func (p *pass) each(ctx context.Context) error {
 	for moved := false; ; {
-		err := m.pass(ctx)
+		err := p.list(ctx)
 		switch {
 		case err == nil, errors.Is(err, errMany):
 			return nil
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
+			p.failures = nil
 			continue
 		case apierrors.IsNotFound(err) && !moved: // served in another version than before
 			moved = true
 			continue
-		case apimeta.IsNoMatchError(err) && len(m.definition.Served) == 0:
-			return fmt.Errorf("definition %q serves no version in which its objects could be migrated", m.definition.Name)
+		case apimeta.IsNoMatchError(err) && len(p.definition.Served) == 0:
+			return fmt.Errorf("definition %q serves no version in which its objects could be migrated", p.definition.Name)
 		}
-		return fmt.Errorf("list the objects of %q: %w", m.definition.Name, err)
+		return fmt.Errorf("list the objects of %q: %w", p.definition.Name, err)
 	}
 }
 
-// pass lists the objects, page by page, while others bring over those that it has found.
-func (m *migration) pass(ctx context.Context) error {
+// list lists the objects, page by page, while others bring over those that it has found.
+func (p *pass) list(ctx context.Context) error {
 	work := make(chan *metav1.PartialObjectMetadata)
 	var wg sync.WaitGroup
-	for range m.options.Concurrency {
+	for range p.options.Concurrency {
 		wg.Go(func() {
 			for item := range work {
-				m.count(ctx, item, m.bring(ctx, item))
+				p.count(ctx, item, p.bring(ctx, item))
 			}
 		})
 	}
-	_, err := m.client.Each(ctx, m.definition.GroupKind, access.Query{}, func(item access.Item) error {
-		again, err := m.again(item.Meta.UID)
+	_, err := p.client.Each(ctx, p.definition.GroupKind, access.Query{}, func(item access.Item) error {
+		again, err := p.again(item.Meta.UID)
 		if again || err != nil {
 			return err
 		}
@@ -132,7 +147,7 @@ func (m *migration) pass(ctx context.Context) error {
 }
 
 // again tells whether the object was dealt with before, or there were so many failures that no more is tried.
-func (m *migration) again(uid types.UID) (bool, error) {
+func (m *Migration) again(uid types.UID) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.failures) >= most {
@@ -143,7 +158,7 @@ func (m *migration) again(uid types.UID) (bool, error) {
 }
 
 // count notes what became of an object. What was cut off is no failure of the object's.
-func (m *migration) count(ctx context.Context, item *metav1.PartialObjectMetadata, err error) {
+func (m *Migration) count(ctx context.Context, item *metav1.PartialObjectMetadata, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -156,16 +171,17 @@ func (m *migration) count(ctx context.Context, item *metav1.PartialObjectMetadat
 		return
 	default:
 		m.failures = append(m.failures, Failure{ID: m.identify(item), Err: err})
+		return
 	}
 	m.seen[item.UID] = struct{}{}
 }
 
-func (m *migration) identify(item *metav1.PartialObjectMetadata) access.ID {
+func (m *Migration) identify(item *metav1.PartialObjectMetadata) access.ID {
 	return access.ID{Group: m.definition.Group, Kind: m.definition.Kind, Namespace: item.Namespace, Name: item.Name}
 }
 
 // failed returns the failures, if there were any.
-func (m *migration) failed() error {
+func (m *Migration) failed() error {
 	if len(m.failures) == 0 {
 		return nil
 	}
@@ -174,12 +190,12 @@ func (m *migration) failed() error {
 }
 
 // bring stores one object in the storage version.
-func (m *migration) bring(ctx context.Context, item *metav1.PartialObjectMetadata) error {
-	ref := access.Ref{ID: m.identify(item)}
+func (p *pass) bring(ctx context.Context, item *metav1.PartialObjectMetadata) error {
+	ref := access.Ref{ID: p.identify(item)}
 	for attempt := 1; ; attempt++ {
-		err := m.rewrite(ctx, ref, item)
+		err := p.rewrite(ctx, ref, item)
 		if apierrors.IsConflict(err) && attempt < attempts {
-			item, err = m.client.GetMeta(ctx, ref)
+			item, err = p.client.GetMeta(ctx, ref)
 			if err == nil {
 				continue
 			}
@@ -203,12 +219,12 @@ func isGone(err error) bool {
 
 // rewrite sends a patch that changes nothing, which makes the API server store the object anew if it is stored in another version;
 // or one that moves the managed fields, as of the object that was seen: those that somebody adds meanwhile would be lost.
-func (m *migration) rewrite(ctx context.Context, ref access.Ref, item *metav1.PartialObjectMetadata) error {
-	moved, err := move(item.ManagedFields, m.definition.Group, m.options.Stay, m.definition.Storage)
+func (p *pass) rewrite(ctx context.Context, ref access.Ref, item *metav1.PartialObjectMetadata) error {
+	moved, err := move(item.ManagedFields, p.definition.Group, p.options.Stay, p.definition.Storage)
 	if err != nil {
 		return err
 	}
-	if moved == nil && m.options.Keep {
+	if moved == nil && p.options.Keep {
 		return nil
 	}
 	patch := []byte(`{}`)
@@ -220,14 +236,14 @@ func (m *migration) rewrite(ctx context.Context, ref access.Ref, item *metav1.Pa
 			return fmt.Errorf("encode managed fields: %w", err)
 		}
 	}
-	_, err = m.client.Patch(ctx, ref, types.MergePatchType, patch, access.PatchOptions{Manager: m.options.Manager})
+	_, err = p.client.Patch(ctx, ref, types.MergePatchType, patch, access.PatchOptions{Manager: p.options.Manager})
 	return err
 }
 
 // settle says that all objects are stored in the storage version, unless the definition was changed meanwhile: what was written
 // after that may be stored in another one.
-func (m *migration) settle(ctx context.Context) error {
-	d := m.definition
+func (p *pass) settle(ctx context.Context) error {
+	d := p.definition
 	for attempt := 1; ; attempt++ {
 		body, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"uid": d.uid, "resourceVersion": d.resourceVersion},
@@ -236,8 +252,8 @@ func (m *migration) settle(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("encode status of %q: %w", d.Name, err)
 		}
-		_, err = m.client.Patch(ctx, Ref(d.Name), types.MergePatchType, body, access.PatchOptions{
-			Manager: m.options.Manager, Subresource: "status",
+		_, err = p.client.Patch(ctx, Ref(d.Name), types.MergePatchType, body, access.PatchOptions{
+			Manager: p.options.Manager, Subresource: "status",
 		})
 		if err == nil || isGone(err) {
 			return nil
@@ -245,7 +261,7 @@ func (m *migration) settle(ctx context.Context) error {
 		if !apierrors.IsConflict(err) || attempt == attempts {
 			return fmt.Errorf("set the stored versions of %q: %w", d.Name, err)
 		}
-		live, gone := Read(ctx, m.client, d.Name)
+		live, gone := Read(ctx, p.client, d.Name)
 		if gone != nil {
 			return fmt.Errorf("set the stored versions of %q: %w", d.Name, gone)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +151,7 @@ func TestChanged(t *testing.T) {
 		b.before.Store(nil)
 		b.change("v1beta1*", "v1")
 	})
-	_, err := migration.Migrate(t.Context(), b.c, old, migration.Options{Manager: "migrator"})
+	_, err := b.run(t.Context(), old, migration.Options{})
 	if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "was changed while its objects were migrated") {
 		t.Errorf("error is %v", err)
 	}
@@ -198,7 +200,7 @@ func TestKilled(t *testing.T) {
 
 	ctx, kill := context.WithCancelCause(t.Context())
 	b.during(700, func(*access.Client, *http.Request) { kill(errors.New("killed")) })
-	n, err := migration.Migrate(ctx, b.c, b.definition(), migration.Options{Manager: "migrator", Stay: []string{"v1"}})
+	n, err := b.run(ctx, b.definition(), migration.Options{Stay: []string{"v1"}})
 	if err == nil || n == 0 || n >= many {
 		t.Fatalf("%d objects were migrated before the end: %v", n, err)
 	}
@@ -247,7 +249,9 @@ func TestRefusedObjects(t *testing.T) {
 	b.change("v1beta1", "v1*")
 	before := b.get("good").GetResourceVersion()
 
-	n, err := b.migrate(migration.Options{})
+	m, err := migration.New(b.definition(), migration.Options{Manager: "migrator"})
+	b.must(err)
+	n, err := m.Run(t.Context(), b.c)
 	failed, ok := errors.AsType[*migration.Error](err)
 	if !ok || failed.Count != 7 || len(failed.Failures) != 7 || n != 1 {
 		t.Fatalf("%d objects, error %v", n, err)
@@ -259,8 +263,28 @@ func TestRefusedObjects(t *testing.T) {
 	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if d := b.definition(); d.Settled() || b.get("good").GetResourceVersion() == before {
+	if d := b.definition(); d.Settled() || !m.Fits(d) || b.get("good").GetResourceVersion() == before {
 		t.Errorf("definition %+v", d)
+	}
+
+	// When the policy is gone, what is left is migrated.
+	b.permit("bad")
+	var patched []string
+	var mu sync.Mutex
+	hook := func(req *http.Request) {
+		if req.Method == http.MethodPatch {
+			mu.Lock()
+			defer mu.Unlock()
+			patched = append(patched, path.Base(req.URL.Path))
+		}
+	}
+	b.before.Store(&hook)
+	if n, err = m.Run(t.Context(), b.c); err != nil || n != 8 || !b.definition().Settled() {
+		t.Errorf("%d objects, error %v", n, err)
+	}
+	slices.Sort(patched)
+	if diff := cmp.Diff([]string{"bad0", "bad1", "bad2", "bad3", "bad4", "bad5", "bad6", "status"}, patched); diff != "" {
+		t.Errorf("patched (-want +got):\n%s", diff)
 	}
 }
 
@@ -301,11 +325,23 @@ func (b *bench) deny(prefix string) {
 		b.t.Cleanup(func() { _ = b.c.Delete(context.Background(), access.Of(u), access.DeleteOptions{}) })
 	}
 	b.eventually("the policy takes effect", func() error {
-		ref := b.ref(prefix + "0")
-		_, err := b.c.Patch(b.t.Context(), ref, types.MergePatchType, []byte(`{}`), access.PatchOptions{Manager: "tester", DryRun: true})
-		if err == nil {
+		if b.try(prefix+"0") == nil {
 			return errors.New("it admits")
 		}
 		return nil
 	})
+}
+
+// permit lifts the policy.
+func (b *bench) permit(prefix string) {
+	b.t.Helper()
+	binding := access.Ref{ID: access.ID{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding", Name: b.group}}
+	b.must(b.c.Delete(b.t.Context(), binding, access.DeleteOptions{}))
+	b.eventually("the policy is lifted", func() error { return b.try(prefix + "0") })
+}
+
+// try tells whether the object could be written.
+func (b *bench) try(name string) error {
+	_, err := b.c.Patch(b.t.Context(), b.ref(name), types.MergePatchType, []byte(`{}`), access.PatchOptions{Manager: "tester", DryRun: true})
+	return err
 }
