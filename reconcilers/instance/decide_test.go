@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -20,6 +21,11 @@ func deployment(name string) access.Ref {
 
 func definition(name string) access.Ref {
 	return access.Ref{ID: access.ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: name}, Version: "v1"}
+}
+
+var syncing = access.Ref{
+	ID:      access.ID{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "flux-system", Name: "flux-system"},
+	Version: "v1",
 }
 
 func service(name string) access.Ref {
@@ -98,27 +104,32 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// judgement is a case of TestJudge.
+type judgement struct {
+	reason  string
+	report  health.Report
+	pods    diagnosis
+	elapsed time.Duration
+	want    verdict
+}
+
 func TestJudge(t *testing.T) {
 	pending := []health.Condition{{ID: deployment("helm-controller").ID, Status: status.InProgressStatus, Message: "Available: 0/1"}}
 	failed := []health.Condition{{ID: definition("c").ID, Status: status.FailedStatus, Message: "Names not accepted"}}
+	synced := []health.Condition{{ID: syncing.ID, Status: status.InProgressStatus, Message: "Reconciling"}}
 	blind := []access.ID{deployment("helm-controller").ID}
-	tests := map[string]struct {
-		reason  string
-		report  health.Report
-		elapsed time.Duration
-		want    verdict
-	}{
+	tests := map[string]judgement{
 		"Healthy": {
 			reason: "All is well, however long it took.",
 			report: health.Report{Current: pending}, elapsed: time.Hour,
 			want: verdict{healthy: true},
 		},
 		"Pending": {
-			reason: "While there is time, the hub wakes the instance, at the latest at the deadline.",
+			reason: "While there is time, the hub wakes the instance, and its pods are looked at now and then.",
 			report: health.Report{InProgress: pending}, elapsed: time.Minute,
 			want: verdict{
 				message: "Waiting for Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
-				after:   4 * time.Minute, arm: true,
+				after:   recheck, arm: true,
 			},
 		},
 		"PendingBlind": {
@@ -133,6 +144,7 @@ func TestJudge(t *testing.T) {
 			reason: "Past the deadline it is a failure that heals when the objects do: the hub still wakes the instance.",
 			report: health.Report{InProgress: pending}, elapsed: 5 * time.Minute,
 			want: verdict{
+				ours:    true,
 				failure: "health check timed out after 5m0s: Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
 				after:   recheck, arm: true,
 			},
@@ -141,15 +153,57 @@ func TestJudge(t *testing.T) {
 			reason: "What has failed is told at once, with all else that is not ready.",
 			report: health.Report{InProgress: pending, Failed: failed},
 			want: verdict{
+				ours: true,
 				failure: "health check failed: CustomResourceDefinition/c status: 'Failed': Names not accepted, " +
 					"Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
 				after: recheck,
 			},
 		},
 	}
+	maps.Copy(tests, map[string]judgement{
+		"PendingSync": {
+			reason: "What has no pods is looked at when it is ready, or time is up.",
+			report: health.Report{InProgress: synced}, elapsed: time.Minute,
+			want: verdict{
+				message: "Waiting for Kustomization/flux-system/flux-system status: 'InProgress': Reconciling",
+				after:   4 * time.Minute, arm: true,
+			},
+		},
+		"SyncTimedOut": {
+			reason: "What a repository holds is not up to the release.",
+			report: health.Report{InProgress: synced}, elapsed: 5 * time.Minute,
+			want: verdict{
+				failure: "health check timed out after 5m0s: Kustomization/flux-system/flux-system status: 'InProgress': Reconciling",
+				after:   recheck, arm: true,
+			},
+		},
+		"Crashing": {
+			reason: "A container that keeps ending is past hope, however much time is left.",
+			report: health.Report{InProgress: pending}, pods: diagnosis{fatal: "a pod crashes", hint: "another starts"},
+			want: verdict{failure: "health check failed: a pod crashes", ours: true, after: recheck, arm: true},
+		},
+		"Hint": {
+			reason: "When time is up, what the pods say may be the cause.",
+			report: health.Report{InProgress: pending}, pods: diagnosis{hint: "a pod is not scheduled"}, elapsed: time.Hour,
+			want: verdict{
+				failure: "health check timed out after 5m0s: Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1" +
+					"; a pod is not scheduled",
+				ours: true, after: recheck, arm: true,
+			},
+		},
+		"SyncFailed": {
+			reason: "A failed Kustomization does not hide that the components are late.",
+			report: health.Report{InProgress: pending, Failed: synced}, elapsed: time.Hour,
+			want: verdict{
+				failure: "health check failed: Kustomization/flux-system/flux-system status: 'InProgress': Reconciling, " +
+					"Deployment/flux-system/helm-controller status: 'InProgress': Available: 0/1",
+				ours: true, after: recheck,
+			},
+		},
+	})
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := judge(tc.report, 5*time.Minute, tc.elapsed)
+			got := judge(tc.report, tc.pods, 5*time.Minute, tc.elapsed)
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(verdict{})); diff != "" {
 				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,37 +14,12 @@ import (
 	"github.com/weir-dev/weir/reconcilers/release"
 )
 
-// releases keeps what was fetched last: what wakes an instance is mostly not its registry, and the registry may be away.
-type releases struct {
-	mu      sync.Mutex
-	key     string // namespace and digest of the spec
-	request string // that it answered
-	at      time.Time
-	release *release.Release
-}
-
 // interval is how often an instance looks whether all is as it should be: in the cluster, and in the registries that it uses.
 func interval(obj *fluxv1.FluxInstance) time.Duration {
 	if release.Remote(obj) {
 		return min(obj.GetInterval(), obj.GetArtifactInterval())
 	}
 	return obj.GetInterval()
-}
-
-// get returns what was fetched for the spec, and whether it may be used without another look.
-func (k *releases) get(key, request string, now time.Time, interval time.Duration) (*release.Release, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.key != key {
-		return nil, false
-	}
-	return k.release, k.release != nil && k.request == request && now.Sub(k.at) < interval*9/10
-}
-
-func (k *releases) put(key, request string, now time.Time, rel *release.Release) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.key, k.request, k.at, k.release = key, request, now, rel
 }
 
 // fetch brings what the instance wants from registries, and verifies it again at each of its intervals. A registry that does
@@ -62,22 +36,24 @@ func (r *reconciler) fetch(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		return err
 	}
 	if r.Releases == nil {
-		return r.buildFailed(obj, s, digest, errors.New("this operator has no access to registries"))
+		s.unavailable = r.buildFailed(obj, s, digest, errors.New("this operator has no access to registries"))
+		return nil
 	}
-	key, request := obj.Namespace+"/"+digest, obj.Annotations[meta.ReconcileRequestAnnotation]
-	kept, fresh := r.releases.get(key, request, r.Now(), interval(obj))
+	request := obj.Annotations[meta.ReconcileRequestAnnotation]
+	kept, fresh := s.memory.fetched.get(digest, request, r.Now(), interval(obj))
 	if fresh {
 		s.release = kept
 		return nil
 	}
 	engine.Progress(ctx, "Fetching the distribution")
-	fetched, err := r.Releases.Fetch(ctx, obj)
+	rel, err := r.Releases.Fetch(ctx, obj)
 	if err != nil {
-		return r.notFetched(obj, s, digest, kept, err)
+		s.unavailable = r.notFetched(obj, s, digest, kept, err)
+		return nil
 	}
-	r.accept(obj, fetched)
-	r.releases.put(key, request, r.Now(), fetched)
-	s.release = fetched
+	r.accept(obj, rel)
+	s.memory.fetched = fetched{spec: digest, request: request, at: r.Now(), release: rel}
+	s.release = rel
 	return nil
 }
 
@@ -92,7 +68,7 @@ func (r *reconciler) accept(obj *fluxv1.FluxInstance, fetched *release.Release) 
 	engine.Set(obj, fluxv1.DistributionVerifiedCondition, metav1.ConditionTrue, meta.SucceededReason, fetched.Verified())
 }
 
-// notFetched decides what a failure means. What is refused is never applied, and leaves what runs alone.
+// notFetched decides what a failure means, and returns nil if there is something to go on with. What is refused is never applied.
 func (r *reconciler) notFetched(obj *fluxv1.FluxInstance, s *scope, digest string, kept *release.Release, err error) error {
 	if refused, ok := errors.AsType[*release.RefusedError](err); ok {
 		engine.Unset(obj, meta.FetchFailedCondition)

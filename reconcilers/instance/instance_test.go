@@ -184,7 +184,7 @@ func drift(e *env) {
 // unhealthy: past the timeout the instance fails with the names of what is not ready, and recovers when that does.
 func unhealthy(e *env) {
 	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Sync.Path = "./broken" })
-	e.run("waiting", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Reconciling") })
+	e.run("waiting", waits)
 	e.clock.advance(6 * time.Minute)
 	obj := e.run("failed", func(obj *fluxv1.FluxInstance) bool {
 		return engine.Condition(obj, "Ready").Status == metav1.ConditionFalse
@@ -213,6 +213,12 @@ func unhealthy(e *env) {
 	e.awaken("the Kustomization is ready again")
 	e.ready()
 	e.told("")
+}
+
+// waits tells whether the instance waits for what it has applied.
+func waits(obj *fluxv1.FluxInstance) bool {
+	c := engine.Condition(obj, "Reconciling")
+	return c != nil && strings.HasPrefix(c.Message, "Waiting for ")
 }
 
 // buildFails: a spec that cannot be built stalls, changes nothing, and heals with the spec.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -52,12 +54,15 @@ type Deps struct {
 // Owner returns who applies the objects of the instance: the key under which the applier and the hub know it.
 func Owner(obj *fluxv1.FluxInstance) apply.Owner {
 	return apply.Owner{
-		ID: access.ID{
-			Group: fluxv1.GroupVersion.Group, Kind: fluxv1.FluxInstanceKind,
-			Namespace: obj.Namespace, Name: obj.Name,
-		},
+		ID:      identity(client.ObjectKeyFromObject(obj)),
 		Prefix:  fluxv1.GroupVersion.Group,
 		Manager: Manager,
+	}
+}
+
+func identity(key types.NamespacedName) access.ID {
+	return access.ID{
+		Group: fluxv1.GroupVersion.Group, Kind: fluxv1.FluxInstanceKind, Namespace: key.Namespace, Name: key.Name,
 	}
 }
 
@@ -65,16 +70,23 @@ func Owner(obj *fluxv1.FluxInstance) apply.Owner {
 type scope struct {
 	Place // set by open and locate
 
-	started  time.Time         // set by open
-	previous []access.Ref      // the inventory before the run; set by open
-	release  *release.Release  // set by fetch; nil for what the operator carries
-	outage   string            // why the release could not be looked for, if that is news; set by fetch
-	set      *distribution.Set // set by build
-	changes  apply.Changes     // of this run; set by apply
-	fights   []apply.Fight     // that are new; set by apply
-	pruned   apply.Changes     // set by prune
-	finished *outcome          // set by complete
-	failure  string            // what keeps the instance from being ready, if that is news; set by wait
+	memory      *memory           // set by open
+	started     time.Time         // set by open
+	previous    []access.Ref      // the inventory before the run; set by open
+	release     *release.Release  // set by fetch; nil for what the operator carries
+	outage      string            // why the release could not be looked for, if that is news; set by fetch
+	unavailable error             // why there is nothing to build, or to apply; set by fetch and build
+	built       *distribution.Set // what spec and release make now; set by build, nil if unavailable
+	attempt     string            // what an upgrade to that would be begun with; set by choose
+	way         way               // where the run goes; set by choose, and by hold
+	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
+	keeping     *keeping          // why the target is the last good one; set by choose, and by hold
+	changes     apply.Changes     // of this run; set by apply
+	fights      []apply.Fight     // that are new; set by apply
+	pruned      apply.Changes     // set by prune
+	finished    *outcome          // set by complete
+	failure     string            // what keeps the instance from being ready, if that is news; set by wait
+	undone      string            // why an upgrade is taken back, if that is news; set by giveUp
 }
 
 // outcome is what a transaction came to: one or more runs, from the first apply to health.
@@ -100,9 +112,12 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		Steps: engine.Steps[*fluxv1.FluxInstance, scope]{
 			{Name: "fetch", Reason: meta.ArtifactFailedReason, Run: r.fetch},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
+			{Name: "choose", Reason: meta.ReconciliationFailedReason, Run: r.choose},
+			{Name: "begin", Reason: meta.ReconciliationFailedReason, Run: r.begin},
 			{Name: "retire", Reason: meta.ReconciliationFailedReason, Run: r.retire},
 			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},
 			{Name: "wait", Reason: meta.ReconciliationFailedReason, Run: r.wait},
+			{Name: "soak", Reason: meta.ReconciliationFailedReason, Run: r.soak},
 			{Name: "prune", Reason: meta.ReconciliationFailedReason, Run: r.prune},
 			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
 		},
@@ -114,6 +129,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 			{Name: "forget", Reason: meta.ReconciliationFailedReason, Run: r.forget},
 		},
 		Events:  events,
+		Forget:  r.gone,
 		Suspend: suspend,
 	}
 }

@@ -101,7 +101,7 @@ func TestTransactions(t *testing.T) {
 	change := func(name string) apply.Changes { return apply.Changes{{Ref: service(name), Action: apply.Created}} }
 	obj := &fluxv1.FluxInstance{ObjectMeta: metav1.ObjectMeta{UID: "1", Generation: 1}}
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	var ts transactions
+	var ts memory
 
 	first := ts.record(obj, "r1", start, change("a"))
 	second := ts.record(obj, "r1", start.Add(time.Minute), change("b"))
@@ -121,11 +121,11 @@ func TestTransactions(t *testing.T) {
 	if fourth := ts.record(obj, "r1", start.Add(3*time.Minute), nil); !fourth.started.Equal(start.Add(3 * time.Minute)) {
 		t.Error("a request gets no new time")
 	}
-	last, ok := ts.end("1")
+	last, ok := ts.end()
 	if !ok || len(last.changes) != 2 {
 		t.Errorf("at the end, %d changes are told, want 2", len(last.changes))
 	}
-	if _, ok := ts.end("1"); ok {
+	if _, ok := ts.end(); ok {
 		t.Error("a transaction ended twice")
 	}
 }
@@ -145,14 +145,14 @@ func TestShort(t *testing.T) {
 
 func TestDisputes(t *testing.T) {
 	a, b := apply.Fight{ID: service("a").ID}, apply.Fight{ID: service("b").ID}
-	var d disputes
+	var d memory
 	for i, step := range []struct{ now, news []apply.Fight }{
 		{[]apply.Fight{a}, []apply.Fight{a}},
 		{[]apply.Fight{a, b}, []apply.Fight{b}},
 		{nil, nil},
 		{[]apply.Fight{a}, []apply.Fight{a}},
 	} {
-		if diff := cmp.Diff(step.news, d.news("1", step.now)); diff != "" {
+		if diff := cmp.Diff(step.news, d.news(step.now)); diff != "" {
 			t.Errorf("look %d (-want +got):\n%s", i, diff)
 		}
 	}
@@ -161,7 +161,7 @@ func TestDisputes(t *testing.T) {
 func TestChecks(t *testing.T) {
 	obj := &fluxv1.FluxInstance{ObjectMeta: metav1.ObjectMeta{UID: "1"}}
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	var c checks
+	var c memory
 	for i, step := range []struct {
 		after  time.Duration
 		asked  string

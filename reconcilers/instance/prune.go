@@ -26,7 +26,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	kept, doomed := split(stale)
 	for _, ref := range doomed {
 		if err := s.letGo(ctx, obj, ref); err != nil {
-			return r.failed(obj, s, err)
+			return r.failed(ctx, obj, s, err)
 		}
 	}
 	pruned, err := s.Applier.Prune(ctx, s.Client, owner, doomed, apply.PruneOptions{})
@@ -35,7 +35,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		obj.Status.Inventory = inventory(applied, kept, pruned.Survivors)
 	}
 	if err != nil {
-		return r.failed(obj, s, err)
+		return r.failed(ctx, obj, s, err)
 	}
 	return nil
 }

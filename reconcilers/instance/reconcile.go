@@ -7,11 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
-	"sync"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -19,61 +18,44 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
-	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/release"
-)
-
-const (
-	// blink is how long a run waits for health itself, which saves a status that is outdated at once.
-	blink = 300 * time.Millisecond
-
-	// recheck is the time between two looks at objects whose recovery wakes nobody: those that failed, and those that cannot be
-	// watched. The looks are at the hub's memory.
-	recheck = 10 * time.Second
 )
 
 // reconciler holds what the steps share beyond one run.
 type reconciler struct {
 	Deps
-	memo         memo
-	releases     releases
-	transactions transactions
-	checks       checks
-	disputes     disputes
-}
-
-// memo keeps the last build: what wakes an instance is mostly not its spec.
-type memo struct {
-	mu   sync.Mutex
-	spec string // digest
-	set  *distribution.Set
+	memories memories
 }
 
 func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
+	s.memory = r.memories.get(obj)
 	return r.locate(ctx, obj, s)
 }
 
 // build makes the objects. What it cannot make now, it cannot make again before the spec changes.
 func (r *reconciler) build(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if s.unavailable != nil {
+		return nil
+	}
 	digest, err := specDigest(obj)
 	if err != nil {
 		return err
 	}
-	set, err := r.built(obj, digest, s.release)
+	set, err := r.make(obj, digest, s)
 	if err == nil {
 		err = distribution.CheckUpgrade(obj.Status.LastAppliedRevision, set.Revision())
 	}
 	if err != nil {
-		return r.buildFailed(obj, s, digest, err)
+		s.unavailable = r.buildFailed(obj, s, digest, err)
+		return nil
 	}
-	s.set = set
-	obj.Status.LastAttemptedRevision = set.Revision()
+	s.built = set
 	return nil
 }
 
-// buildFailed ends a run whose spec, or artifact, makes no objects. Nobody tells of a new artifact: it is looked for.
+// buildFailed is the verdict about an instance whose spec, or artifact, makes no objects. Nobody tells of a new artifact: it is looked for.
 func (r *reconciler) buildFailed(obj *fluxv1.FluxInstance, s *scope, digest string, err error) error {
 	obj.Status.History.Record(digest, meta.BuildFailedReason, r.Now(), r.Now().Sub(s.started), nil)
 	v := &engine.Verdict{Outcome: engine.Stalled, Reason: meta.BuildFailedReason, Err: fmt.Errorf("build failed: %w", err)}
@@ -83,21 +65,20 @@ func (r *reconciler) buildFailed(obj *fluxv1.FluxInstance, s *scope, digest stri
 	return v
 }
 
-func (r *reconciler) built(obj *fluxv1.FluxInstance, digest string, fetched *release.Release) (*distribution.Set, error) {
-	r.memo.mu.Lock()
-	defer r.memo.mu.Unlock()
-	key, builder := obj.Namespace+"/"+digest, r.Builder
-	if fetched != nil {
-		key, builder = key+"\n"+fetched.Key(), fetched
+// make builds, unless that was the last thing that it did.
+func (r *reconciler) make(obj *fluxv1.FluxInstance, digest string, s *scope) (*distribution.Set, error) {
+	key, builder := digest, r.Builder
+	if s.release != nil {
+		key, builder = key+"\n"+s.release.Key(), s.release
 	}
-	if r.memo.spec == key {
-		return r.memo.set, nil
+	if s.memory.built.key == key {
+		return s.memory.built.set, nil
 	}
 	set, err := builder.Build(obj, distribution.Options{Image: r.Image})
 	if err != nil {
 		return nil, err
 	}
-	r.memo.spec, r.memo.set = key, set
+	s.memory.built = built{key: key, set: set}
 	return set, nil
 }
 
@@ -127,7 +108,7 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 		return nil
 	}
 	if err := s.stopAll(ctx, obj, s.previous, old); err != nil {
-		return r.failed(obj, s, err)
+		return r.failed(ctx, obj, s, err)
 	}
 	return nil
 }
@@ -138,13 +119,12 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	result, err := s.Applier.Apply(ctx, s.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
 	if result != nil {
 		s.changes = result.Changes
-		s.fights = r.disputes.news(obj.UID, result.Fights)
+		s.fights = s.memory.news(result.Fights)
 		obj.Status.Inventory = inventory(references(result.Changes.Inventory()), s.previous)
 	}
-	current := r.transactions.record(obj, s.set.Revision(), s.started, altered(s.changes))
-	s.started = current.started
+	s.started = s.memory.record(obj, s.set.Revision(), s.started, altered(s.changes)).started
 	if err != nil {
-		return r.failed(obj, s, err)
+		return r.failed(ctx, obj, s, err)
 	}
 	return nil
 }
@@ -153,7 +133,7 @@ func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Opti
 	return apply.Options{
 		Digest:    s.set.Digest,
 		Inventory: s.previous,
-		Full:      r.checks.due(obj, r.Now()),
+		Full:      s.memory.due(obj, r.Now()),
 		// Those of flux bootstrap, flux install and the Helm charts: their installations are adopted in place.
 		Takeovers: append([]apply.Takeover{
 			{Manager: "flux"}, {Manager: "helm"}, {Manager: "kustomize-controller"},
@@ -170,61 +150,30 @@ func altered(changes apply.Changes) apply.Changes {
 	})
 }
 
-// wait sees to it that what was applied is healthy. It gives the worker back and is woken by the hub.
-func (r *reconciler) wait(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	owner := Owner(obj).ID
-	if !obj.GetWait() {
-		s.Hub.Await(owner, nil)
-		return nil
-	}
-	goal := health.Goal{IDs: s.changes.Applied()}
-	soon, cancel := context.WithTimeout(ctx, blink)
-	report, settled := s.Hub.Settle(soon, owner, goal)
-	cancel()
-	if settled && report.Healthy() {
-		s.Hub.Await(owner, nil)
-		return nil
-	}
-	if len(report.Blind) > 0 {
-		if err := s.Hub.Poll(ctx, s.Client, owner); err != nil {
-			return r.failed(obj, s, err)
-		}
-		report = s.Hub.Report(owner, goal.IDs)
-	}
-	return r.await(obj, s, goal, report)
-}
-
-// await decides how to go on with objects that are not healthy: wait for them while there is time and hope.
-func (r *reconciler) await(obj *fluxv1.FluxInstance, s *scope, goal health.Goal, report health.Report) error {
-	verdict := judge(report, obj.GetTimeout(), r.Now().Sub(s.started))
-	owner := Owner(obj).ID
-	if verdict.healthy {
-		s.Hub.Await(owner, nil)
-		return nil
-	}
-	if verdict.arm {
-		s.Hub.Await(owner, &goal)
-	}
-	if verdict.failure == "" {
-		return engine.Await(verdict.after, verdict.message)
-	}
-	err := errors.New("reconciliation failed: " + verdict.failure)
-	if c := engine.Condition(obj, meta.ReadyCondition); c == nil || c.Message != err.Error() {
-		s.failure = err.Error()
-		r.remember(obj, s)
-	}
-	engine.Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, err.Error())
-	return engine.Wait(meta.ReconciliationFailedReason, verdict.after, err)
-}
-
-// failed records a failure that another attempt may not meet.
-func (r *reconciler) failed(obj *fluxv1.FluxInstance, s *scope, err error) error {
-	var verdict *engine.Verdict
-	if errors.As(err, &verdict) && verdict.Outcome != engine.Failed {
+// failed records a failure that another attempt may not meet. What an upgrade meets too long takes it back.
+func (r *reconciler) failed(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, err error) error {
+	if verdict, ok := errors.AsType[*engine.Verdict](err); ok && verdict.Outcome != engine.Failed {
 		return err
 	}
+	switch {
+	case unreachable(err):
+		s.memory.wasted(r.Now())
+	case s.way == upgrading && r.Now().Sub(s.started) >= s.patience(obj):
+		if verdict := r.giveUp(ctx, obj, s, err.Error()); verdict != nil {
+			return verdict
+		}
+	}
 	r.remember(obj, s)
-	return engine.Fail(meta.ReconciliationFailedReason, fmt.Errorf("reconciliation failed: %w", err))
+	return engine.Fail(meta.ReconciliationFailedReason, s.mishap(obj, err))
+}
+
+// unreachable tells that the API server did not answer, which is nobody's fault.
+func unreachable(err error) bool {
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, context.Canceled) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err)
 }
 
 // remember records the failure of a revision in the history.
@@ -234,24 +183,4 @@ func (r *reconciler) remember(obj *fluxv1.FluxInstance, s *scope) {
 
 func historyMetadata(set *distribution.Set) map[string]string {
 	return map[string]string{"flux": set.Version}
-}
-
-// complete writes down what runs now.
-func (r *reconciler) complete(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	now := r.Now()
-	s.finished = &outcome{took: now.Sub(s.started)}
-	if t, ok := r.transactions.end(obj.UID); ok {
-		s.finished.log = append(t.changes, altered(s.pruned)...).Log()
-	}
-	obj.Status.Components = s.set.Images
-	obj.Status.LastAppliedRevision = s.set.Revision()
-	obj.Status.LastArtifactRevision = "" // that of embedded manifests
-	if s.release != nil && s.release.Artifact != nil {
-		obj.Status.LastArtifactRevision = s.release.Artifact.Digest
-	}
-	if at := obj.Annotations[meta.ForceRequestAnnotation]; at != "" && at == obj.Annotations[meta.ReconcileRequestAnnotation] {
-		obj.Status.LastHandledForceAt = at
-	}
-	obj.Status.History.Record(s.set.Digest, meta.ReconciliationSucceededReason, now, s.finished.took, historyMetadata(s.set))
-	return nil
 }

@@ -120,7 +120,6 @@ func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 // forget drops what this process knows about the instance.
 func (r *reconciler) forget(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	s.Applier.Forget(Owner(obj).ID)
-	r.transactions.end(obj.UID)
 	return nil
 }
 
