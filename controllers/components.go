@@ -29,7 +29,7 @@ type Component struct {
 // Components lists the whole system.
 func Components() []Component {
 	return []Component{
-		{Name: "flux-operator", Setup: setupInstance},
+		{Name: "flux-operator", Setup: setupOperator},
 		{Name: "source-controller", Setup: setupSources, Kinds: sourceKinds, Artifacts: []string{
 			sourcev1.GitRepositoryKind, sourcev1.OCIRepositoryKind, sourcev1.HelmRepositoryKind, sourcev1.HelmChartKind, sourcev1.BucketKind,
 		}},

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -53,6 +55,12 @@ type Options struct {
 
 	// Image of the process itself, from which the instance deploys the components.
 	Image string
+
+	// Version of the process, as the report tells it.
+	Version string
+
+	// ReportingInterval is the time between two reports. Zero means that of package report.
+	ReportingInterval time.Duration
 
 	MetricsAddr, HealthAddr, EventsAddr       string
 	LeaderElection, ReleaseOnCancel           bool
@@ -283,6 +291,11 @@ func (o Options) cache() cache.Options {
 	// There is one instance, and it lives beside the operator.
 	c.ByObject[&fluxv1.FluxInstance{}] = cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 
+	// And there is one report.
+	c.ByObject[&fluxv1.FluxReport{}] = cache.ByObject{
+		Namespaces: map[string]cache.Config{o.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", fluxv1.InstanceName),
+	}
+
 	for _, kind := range []string{"ConfigMap", "Secret"} {
 		obj := &metav1.PartialObjectMetadata{}
 		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
@@ -331,6 +344,13 @@ type watch = source.Source
 // add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is what suits the
 // kind.
 func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyAnnotation bool, concurrent int, more ...watch) error {
+	return handle(p, k, own[O](anyAnnotation), w, concurrent, more...)
+}
+
+// handle makes the controller of a kind whose own objects are handled in its own way.
+func handle[O engine.Object, S any](
+	p *Process, k engine.Kind[O, S], own handler.TypedFuncs[O, reconcile.Request], w *waker, concurrent int, more ...watch,
+) error {
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
 		Reconciler:              engine.New(k, p.engine),
 		MaxConcurrentReconciles: p.workers(concurrent),
@@ -342,7 +362,7 @@ func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyA
 		return fmt.Errorf("make controller of %s: %w", k.Name, err)
 	}
 
-	watches := append([]watch{source.Kind(p.GetCache(), k.New(), own[O](anyAnnotation)), w}, more...)
+	watches := append([]watch{source.Kind(p.GetCache(), k.New(), own), w}, more...)
 	for _, s := range watches {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("watch for %s: %w", k.Name, err)

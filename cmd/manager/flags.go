@@ -16,6 +16,7 @@ import (
 	"github.com/weir-dev/weir/controllers"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/charts"
+	"github.com/weir-dev/weir/reconcilers/report"
 )
 
 // config is what the command line says. The names and defaults of the flags are those of the Flux controllers and of Flux
@@ -68,6 +69,7 @@ type config struct {
 	tokenCacheSize        int
 	tokenCacheAge         time.Duration
 	reconciliationTimeout time.Duration
+	reportingInterval     time.Duration
 
 	// from the environment
 	namespace string
@@ -104,6 +106,10 @@ func parse(args []string, getenv func(string) string) (config, error) {
 	c.reconcileFlags(fs)
 	c.storageFlags(fs, getenv)
 	c.sourceFlags(fs)
+
+	if err := c.operatorFlags(fs, getenv); err != nil {
+		return c, err
+	}
 
 	ignored := ignoredFlags(fs)
 
@@ -194,6 +200,21 @@ func (c *config) sourceFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.reconciliationTimeout, "reconciliation-timeout", 10*time.Minute, "The longest time that an ArtifactGenerator runs.")
 }
 
+func (c *config) operatorFlags(fs *pflag.FlagSet, getenv func(string) string) error {
+	every := report.DefaultInterval
+
+	if text := getenv("REPORTING_INTERVAL"); text != "" {
+		var err error
+		if every, err = time.ParseDuration(text); err != nil {
+			return fmt.Errorf("REPORTING_INTERVAL: %w", err)
+		}
+	}
+
+	fs.DurationVar(&c.reportingInterval, "reporting-interval", every, "The time between two reports about the cluster.")
+
+	return nil
+}
+
 // ignoredFlags adds the flags of the Flux controllers that have no effect in this version, and returns their names.
 func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
@@ -205,7 +226,7 @@ func ignoredFlags(fs *pflag.FlagSet) []string {
 		"oom-watch-memory-threshold", "oom-watch-interval", "oom-watch-max-memory-path", "oom-watch-current-memory-path",
 		"spiffe-broker-endpoint", "spiffe-broker-id", "authorized-event-server-spiffe-id",
 		"authorized-artifact-client-spiffe-id", "authorized-artifact-server-spiffe-id",
-		"reporting-interval", "web-server-port", "web-config", "web-config-secret-name",
+		"web-server-port", "web-config", "web-config-secret-name",
 	}, []string{
 		"export-http-path-metrics", "web-server-only",
 	}
@@ -243,6 +264,7 @@ func (c *config) validate() error {
 	check(c.tokenCacheSize >= 0 && c.tokenCacheAge >= 0, "--token-cache-max-size %d, --token-cache-max-duration %s: want 0 or more",
 		c.tokenCacheSize, c.tokenCacheAge)
 	check(c.reconciliationTimeout > 0, "--reconciliation-timeout is %s: want a positive time", c.reconciliationTimeout)
+	check(c.reportingInterval > 0, "--reporting-interval is %s: want a positive time", c.reportingInterval)
 	check(c.httpRetry >= 0, "--http-retry is %d: want 0 or more", c.httpRetry)
 	for flag, name := range map[string]string{
 		"default-service-account": c.defaultSA, "default-kubeconfig-service-account": c.kubeconfigSA,

@@ -61,12 +61,14 @@ func TestDefaultsAreThoseOfFlux(t *testing.T) {
 		"lease": c.leaseDuration, "renew": c.renewDeadline, "retry": c.retryPeriod, "jitter": c.jitterPercentage,
 		"min": c.minRetryDelay, "max": c.maxRetryDelay, "dependency": c.requeueDependency, "namespace": c.namespace,
 		"all": c.watchAllNamespaces, "configs": c.watchConfigsSelector, "records": c.retentionRecords, "controllers": c.controllers,
+		"reporting": c.reportingInterval,
 	}
 	want := map[string]any{
 		"metrics": ":8080", "health": ":9440", "storage": ":9090", "path": "/data",
 		"lease": 35 * time.Second, "renew": 30 * time.Second, "retry": 5 * time.Second, "jitter": 5,
 		"min": 750 * time.Millisecond, "max": 15 * time.Minute, "dependency": 30 * time.Second, "namespace": "flux-system",
 		"all": true, "configs": "reconcile.fluxcd.io/watch=Enabled", "records": 2, "controllers": []string{"all"},
+		"reporting": 5 * time.Minute,
 	}
 
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -212,5 +214,39 @@ func TestIdentity(t *testing.T) {
 
 	if diff := cmp.Diff([]string{"tenant", "cloud"}, []string{c.defaultSA, c.identitySA}); diff != "" || len(c.unused) > 0 {
 		t.Errorf("unused: %v (-want +got):\n%s", c.unused, diff)
+	}
+}
+
+func TestReportingInterval(t *testing.T) {
+	tests := map[string]struct {
+		reason, env string
+		args        []string
+		want        time.Duration
+		err         string
+	}{
+		"Environment": {reason: "Where the chart of Flux Operator says it.", env: "1m", want: time.Minute},
+		"Both":        {reason: "The command line says more about this process.", env: "1m", args: []string{"--reporting-interval=30s"}, want: 30 * time.Second},
+		"Malformed":   {reason: "The name is that of the variable.", env: "often", err: `REPORTING_INTERVAL: time: invalid duration "often"`},
+		"Never":       {reason: "There is always a report.", args: []string{"--reporting-interval=0s"}, err: "--reporting-interval is 0s: want a positive time"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse(tc.args, func(key string) string {
+				if key == "REPORTING_INTERVAL" {
+					return tc.env
+				}
+
+				return ""
+			})
+
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+
+			if got != tc.err || err == nil && c.reportingInterval != tc.want {
+				t.Errorf("%s: got %s and %q", tc.reason, c.reportingInterval, got)
+			}
+		})
 	}
 }
