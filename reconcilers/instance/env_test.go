@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	kclock "k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/yaml"
@@ -60,7 +62,9 @@ type env struct {
 	runner interface {
 		Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error)
 	}
-	woken chan struct{}
+	woken   chan struct{}
+	hub     *health.Hub
+	metrics *prometheus.Registry
 
 	mu     sync.Mutex
 	events []string
@@ -97,39 +101,60 @@ func start(t *testing.T) *env {
 	must(t, err)
 	factory, err := access.New(config, access.Options{})
 	must(t, err)
-	dist, err := distribution.Load(manifests.FS(), crd.FS())
-	must(t, err)
-	image, err := distribution.ParseImage("registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64))
-	must(t, err)
 
 	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1)}
+	e.restart()
+	e.define()
+	e.namespace()
+	return e
+}
+
+// restart makes the operator anew: it knows nothing but what is in the cluster.
+func (e *env) restart() {
+	e.t.Helper()
+	if e.hub != nil {
+		e.hub.Close()
+	}
+	dist, err := distribution.Load(manifests.FS(), crd.FS())
+	must(e.t, err)
+	image, err := distribution.ParseImage("registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64))
+	must(e.t, err)
 	wake := func(access.ID, health.Cause) {
 		select {
 		case e.woken <- struct{}{}:
 		default:
 		}
 	}
-	hub := health.New(factory.Own(), health.Options{Wake: wake})
-	t.Cleanup(hub.Close)
+	hub := health.New(e.own, health.Options{Wake: wake})
+	e.t.Cleanup(hub.Close)
+	e.hub, e.metrics = hub, prometheus.NewRegistry()
+	metrics, err := apply.NewMetrics(e.metrics)
+	must(e.t, err)
 	releases := release.New(release.Options{
 		Registries: registry.New(registry.Options{Transports: &ingest.Transports{}, Moment: time.Nanosecond}),
 		Secrets: secrets.ReaderFunc(func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 			s := &corev1.Secret{}
-			return s, c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s)
+			return s, e.c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, s)
 		}),
 		Embedded: dist, Image: image,
 	})
+	applier := apply.New(hub, apply.ApplierOptions{Wake: wake, Metrics: metrics, Clock: pace{clock: e.clock}})
 	kind := instance.Kind(instance.Deps{
 		Builder: dist, Image: image, Releases: releases, Now: e.clock.now,
-		Home: instance.Place{Client: factory.Own(), Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Hub: hub},
+		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})
 	e.runner = engine.New(kind, engine.Options{
-		Client: c, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
+		Client: e.c, Recorder: engine.RecorderFunc(e.record), Now: e.clock.now, MinRetryDelay: 10 * time.Millisecond,
 	})
-	e.define()
-	e.namespace()
-	return e
 }
+
+// pace is the clock as the applier wants it. What it puts off is put off by the machine's.
+type pace struct {
+	kclock.RealClock
+	clock *clock
+}
+
+func (p pace) Now() time.Time { return p.clock.now() }
 
 // define installs the definition of the instance, as the operator's install manifest does.
 func (e *env) define() {
