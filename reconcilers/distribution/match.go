@@ -37,6 +37,16 @@ func CheckUpgrade(from, to string) error {
 	return fmt.Errorf("downgrading from %s to %s is not supported, reinstall needed", have, want)
 }
 
+// Newer tells whether a version is higher than another one. What is no version is not.
+func Newer(a, b string) bool {
+	x, err := versionOf(a)
+	if err != nil {
+		return false
+	}
+	y, err := versionOf(b)
+	return err == nil && x.GreaterThan(y)
+}
+
 // versionOf reads the version of a revision <version>@<digest>.
 func versionOf(revision string) (*semver.Version, error) {
 	version, _, _ := strings.Cut(revision, "@")

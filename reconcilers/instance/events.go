@@ -41,7 +41,8 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 			Reason: meta.ReconciliationSucceededReason, Message: report(before, s), Metadata: metadata,
 		})
 	}
-	return list
+	list = append(list, operatorEvents(before, after)...)
+	return append(list, outdatedEvents(before, after, s)...)
 }
 
 func announcement(before *fluxv1.FluxInstance, revision string) string {

@@ -44,6 +44,9 @@ type Deps struct {
 	// Home is the cluster that the operator runs in.
 	Home Place
 
+	// Operator is the Deployment that runs this process, which follows the releases of the instance at home. Nil leaves it alone.
+	Operator Operator
+
 	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
 	Takeovers []apply.Takeover
 
@@ -120,6 +123,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 			{Name: "soak", Reason: meta.ReconciliationFailedReason, Run: r.soak},
 			{Name: "prune", Reason: meta.ReconciliationFailedReason, Run: r.prune},
 			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
+			{Name: "operator", Reason: meta.ReconciliationFailedReason, Run: r.operator},
 		},
 		Delete: engine.Steps[*fluxv1.FluxInstance, scope]{
 			{Name: "keep", Reason: meta.ReconciliationFailedReason, Run: r.keep},

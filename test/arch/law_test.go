@@ -124,7 +124,7 @@ const controllerRuntime = "sigs.k8s.io/controller-runtime/pkg/"
 func shared() []string {
 	return []string{
 		"access", "apply", "artifact", "build", "charts", "cloud", "decryption", "distribution", "engine", "events", "expression",
-		"flight", "health", "ingest", "registry", "release", "remote", "secrets", "verify",
+		"flight", "health", "ingest", "operator", "registry", "release", "remote", "secrets", "verify",
 	}
 }
 
