@@ -1,20 +1,31 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/weir-dev/weir/config/crd"
 	manifests "github.com/weir-dev/weir/config/distribution"
+	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/instance"
 	"github.com/weir-dev/weir/reconcilers/release"
+	"github.com/weir-dev/weir/reconcilers/remote"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
 
+// instanceWorkers is how many FluxInstances run at a time. There is one, unless it is a hub for other clusters: then one that
+// installs or repairs uses a core and some tens of MiB for seconds, and one whose cluster is slow must not keep the others waiting.
+const instanceWorkers = 8
+
 // setupInstance adds the controller of the FluxInstance. It runs when its spec or an annotation changes, when something that it
-// deployed is no longer as it was or has become healthy, and at its interval.
+// deployed is no longer as it was or has become healthy, when its kubeconfig has changed, if that has the watch label, and at its
+// interval.
 func setupInstance(p *Process) error {
 	d, err := p.sharedDelivery()
 	if err != nil {
@@ -39,14 +50,67 @@ func setupInstance(p *Process) error {
 	w := newWaker()
 	d.route(fluxv1.FluxInstanceKind, w)
 
+	configs := newConfigs(p.GetAPIReader(), nil)
+
+	clusters, err := p.clusters(d, n, configs, instanceWorkers)
+	if err != nil {
+		return err
+	}
+
+	if err := index(context.Background(), p, &fluxv1.FluxInstance{}, byConfig, instanceConfigs); err != nil { // the context only bounds getting the informer
+		return err
+	}
+
 	kind := instance.Kind(instance.Deps{
-		Builder: embedded, Image: image,
+		Builder: embedded, Image: image, Namespace: p.Namespace, Remote: clusters,
 		Releases:  release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
 		Home:      instance.Place{Client: p.access.Own(), Applier: d.applier, Hub: d.hub},
 		Takeovers: p.takeovers(),
 	})
 
-	return add(p, kind, w, true, 1)
+	forget := kind.Forget
+	kind.Forget = func(key types.NamespacedName) {
+		n.cloud.Forget(kind.Name, key.Namespace, key.Name)
+		forget(key)
+	}
+
+	return add(p, kind, w, true, instanceWorkers, p.watchConfigs(configs, finder(p, &fluxv1.FluxInstanceList{}))...)
+}
+
+// instanceConfigs are the objects whose changes make an instance run.
+func instanceConfigs(i *fluxv1.FluxInstance) []string {
+	key := types.NamespacedName{Namespace: i.Namespace}
+
+	switch k := i.Spec.KubeConfig; {
+	case k == nil:
+		return nil
+	case k.SecretRef != nil:
+		key.Name = k.SecretRef.Name
+
+		return []string{ref("Secret", key)}
+	case k.ConfigMapRef != nil:
+		key.Name = k.ConfigMapRef.Name
+
+		return []string{ref("ConfigMap", key)}
+	}
+
+	return nil
+}
+
+// clusters are the remote clusters of a kind with so many workers, until the process ends.
+func (p *Process) clusters(d *delivery, n *network, configs remote.Configs, workers int) (*remote.Clusters, error) {
+	c := remote.New(remote.Options{
+		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
+		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
+		Cloud: clouds{n.cloud}, Workers: p.workers(workers),
+	})
+
+	return c, p.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		c.Close()
+
+		return nil
+	}))
 }
 
 // takeovers are the field managers that the command line adds to those that are always taken over.

@@ -9,19 +9,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
-	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // kustomizationWorkers is how many Kustomizations run at a time. None waits for health beyond a blink, but those that never
@@ -65,18 +62,8 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
-	clusters := remote.New(remote.Options{
-		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
-		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
-		Cloud: clouds{n.cloud}, Workers: p.workers(kustomizationWorkers),
-	})
-
-	if err := p.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		clusters.Close()
-
-		return nil
-	})); err != nil {
+	clusters, err := p.clusters(d, n, configs, kustomizationWorkers)
+	if err != nil {
 		return err
 	}
 

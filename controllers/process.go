@@ -288,10 +288,7 @@ func (o Options) cache() cache.Options {
 		}
 	}
 
-	// There is one instance, and it lives beside the operator.
-	c.ByObject[&fluxv1.FluxInstance{}] = cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
-
-	// And there is one report.
+	// There is one report, and it lives beside the operator. Instances of remote clusters live anywhere.
 	c.ByObject[&fluxv1.FluxReport{}] = cache.ByObject{
 		Namespaces: map[string]cache.Config{o.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", fluxv1.InstanceName),
 	}

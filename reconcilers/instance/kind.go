@@ -15,6 +15,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/release"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // Manager is the field manager of the objects of an instance, the owner of its status and the source of its events.
@@ -44,6 +45,12 @@ type Deps struct {
 	// Home is the cluster that the operator runs in.
 	Home Place
 
+	// Namespace of the operator. Elsewhere, instances without a kubeconfig are ignored.
+	Namespace string
+
+	// Remote are the clusters of kubeconfigs. They wake as Home's Applier and Hub do. Nil refuses such instances.
+	Remote *remote.Clusters
+
 	// Operator is the Deployment that runs this process, which follows the releases of the instance at home. Nil leaves it alone.
 	Operator Operator
 
@@ -72,6 +79,8 @@ func identity(key types.NamespacedName) access.ID {
 // scope is what the steps of one run hand to each other.
 type scope struct {
 	Place // set by open and locate
+
+	visiting *remote.Visit // of the remote cluster of the run; begun by the first step that goes there
 
 	memory      *memory           // set by open
 	started     time.Time         // set by open
@@ -104,18 +113,21 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		d.Now = time.Now
 	}
 	r := &reconciler{Deps: d}
-	return engine.Kind[*fluxv1.FluxInstance, scope]{
+	kind := engine.Kind[*fluxv1.FluxInstance, scope]{
 		Name:       fluxv1.FluxInstanceKind,
 		Controller: Manager,
 		New:        func() *fluxv1.FluxInstance { return &fluxv1.FluxInstance{} },
 		Finalizer:  fluxv1.Finalizer,
-		Interval:   interval,
+		Interval:   look,
 		Ready:      engine.FromVerdict(success),
 		Open:       r.open,
+		Close:      (*scope).leave,
+		Ignore:     r.ignore,
 		Steps: engine.Steps[*fluxv1.FluxInstance, scope]{
 			{Name: "fetch", Reason: meta.ArtifactFailedReason, Run: r.fetch},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
 			{Name: "choose", Reason: meta.ReconciliationFailedReason, Run: r.choose},
+			{Name: "claim", Reason: meta.ReconciliationFailedReason, Run: r.claim},
 			{Name: "begin", Reason: meta.ReconciliationFailedReason, Run: r.begin},
 			{Name: "retire", Reason: meta.ReconciliationFailedReason, Run: r.retire},
 			{Name: "apply", Reason: meta.ReconciliationFailedReason, Run: r.apply},
@@ -136,6 +148,12 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		Forget:  r.gone,
 		Suspend: suspend,
 	}
+	for _, steps := range []engine.Steps[*fluxv1.FluxInstance, scope]{kind.Steps[2:], kind.Delete} { // registries are not in the cluster
+		for i := range steps {
+			steps[i].Run = r.there(steps[i].Run)
+		}
+	}
+	return kind
 }
 
 // success is what Ready says of a run that came to its end.

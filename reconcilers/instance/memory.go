@@ -154,4 +154,7 @@ func (m *memory) news(fights []apply.Fight) []apply.Fight {
 func (r *reconciler) gone(key types.NamespacedName) {
 	r.memories.forget(key)
 	r.Home.Applier.Forget(identity(key))
+	if r.Remote != nil {
+		r.Remote.Release(identity(key))
+	}
 }

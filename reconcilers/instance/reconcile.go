@@ -25,6 +25,7 @@ import (
 type reconciler struct {
 	Deps
 	memories memories
+	home     ownCluster
 }
 
 func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
@@ -74,7 +75,7 @@ func (r *reconciler) make(obj *fluxv1.FluxInstance, digest string, s *scope) (*d
 	if s.memory.built.key == key {
 		return s.memory.built.set, nil
 	}
-	set, err := builder.Build(obj, distribution.Options{Image: r.Image})
+	set, err := builder.Build(placed(obj), distribution.Options{Image: r.Image})
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +133,7 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Options {
 	return apply.Options{
 		Digest:    s.set.Digest,
+		Labels:    s.Labels,
 		Inventory: s.previous,
 		Full:      s.memory.due(obj, r.Now()),
 		// Those of flux bootstrap, flux install and the Helm charts: their installations are adopted in place.
