@@ -102,8 +102,9 @@ type Kind[O Object, S any] struct {
 	// generation, as long as the process lives.
 	Ignore func(obj O) *Event
 
-	// Suspend optionally changes the status of a suspended object.
-	Suspend func(obj O)
+	// Suspend optionally changes the status of a suspended object, and says what is told of it. It is called whenever the object
+	// would run.
+	Suspend func(obj O) []Event
 
 	// SilentWhenSuspended leaves status.lastHandledReconcileAt of suspended objects alone.
 	SilentWhenSuspended bool

@@ -233,43 +233,54 @@ func (x *run[O, S]) suspend(ctx context.Context) error {
 		x.handled()
 	}
 
+	var events []Event
 	if x.kind.Suspend != nil {
-		x.kind.Suspend(x.obj)
+		events = x.kind.Suspend(x.obj)
 	}
 
-	return x.patchStatus(ctx)
+	if err := x.patchStatus(ctx); err != nil {
+		return err
+	}
+
+	x.tell(ctx, events)
+
+	return nil
 }
 
 // record sends the events of the run and updates the metrics of the object.
 func (x *run[O, S]) record(ctx context.Context, deleting bool) {
 	x.options.Metrics.condition(x.kind.Name, x.obj)
 
-	log := logf.FromContext(ctx)
-
 	events := x.events.take()
 	if !deleting && x.kind.Events != nil {
 		events = append(events, x.kind.Events(x.original, x.obj, &x.scope)...)
 	}
 
-	for _, e := range events { // what is news to people is news to those who read logs
+	x.tell(ctx, events)
+
+	if e := x.failure(); e != nil {
+		logf.FromContext(ctx).Error(x.verdict, "Reconciliation "+x.verdict.Outcome.String(), "reason", x.verdict.Reason)
+		x.send(*e)
+	}
+}
+
+// tell logs and sends events: what is news to people is news to those who read logs.
+func (x *run[O, S]) tell(ctx context.Context, events []Event) {
+	log := logf.FromContext(ctx)
+
+	for _, e := range events {
 		level := 0
 		if e.Severity == meta.EventSeverityTrace {
 			level = 1
 		}
 
 		log.V(level).Info(e.Message, "reason", e.Reason)
+		x.send(e)
 	}
+}
 
-	if e := x.failure(); e != nil {
-		log.Error(x.verdict, "Reconciliation "+x.verdict.Outcome.String(), "reason", x.verdict.Reason)
-		events = append(events, *e)
-	}
-
-	if x.options.Recorder == nil {
-		return
-	}
-
-	for _, e := range events {
+func (x *run[O, S]) send(e Event) {
+	if x.options.Recorder != nil {
 		x.options.Recorder.Record(x.obj, x.kind.Name, x.kind.Controller, e)
 	}
 }

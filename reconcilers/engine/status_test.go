@@ -245,13 +245,20 @@ func TestSuspended(t *testing.T) {
 		t.Errorf("want the finalizer and nothing else, got %v", got.Patches)
 	}
 
-	k.Suspend = func(obj object) {
+	off := engine.Event{Type: "Warning", Reason: "ReconciliationDisabled", Message: "Reconciliation is disabled"}
+	k.Suspend = func(obj object) []engine.Event {
 		engine.Set(obj, meta.ReadyCondition, metav1.ConditionTrue, "ReconciliationDisabled", "off")
+
+		return []engine.Event{off}
 	}
 
 	got = enginetest.Run(t, k, newObject(suspended))
 	if have := ready(got.Object); have != "True ReconciliationDisabled: off" {
 		t.Errorf("Ready is %q", have)
+	}
+
+	if diff := cmp.Diff([]engine.Event{off}, got.Events); diff != "" {
+		t.Errorf("what is told (-want +got):\n%s", diff)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -173,9 +174,11 @@ func short(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// suspend tells of an instance that was created suspended that this is as it should be.
-func suspend(obj *fluxv1.FluxInstance) {
+// suspend tells of an instance that was created suspended that this is as it should be, and of another one that nothing is done.
+func suspend(obj *fluxv1.FluxInstance) []engine.Event {
 	if engine.Condition(obj, meta.ReadyCondition) == nil {
 		engine.Set(obj, meta.ReadyCondition, metav1.ConditionTrue, meta.ReconciliationDisabledReason, "Initialized with reconciliation suspended")
+		return nil
 	}
+	return []engine.Event{{Type: corev1.EventTypeWarning, Reason: meta.ReconciliationDisabledReason, Message: "Reconciliation is disabled"}}
 }

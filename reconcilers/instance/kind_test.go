@@ -84,14 +84,19 @@ func TestEvents(t *testing.T) {
 
 func TestSuspend(t *testing.T) {
 	created := &fluxv1.FluxInstance{}
-	suspend(created)
+	if told := suspend(created); len(told) > 0 {
+		t.Errorf("of an instance that was created suspended, %v is told", told)
+	}
 	c := engine.Condition(created, meta.ReadyCondition)
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != "ReconciliationDisabled" || c.Message != "Initialized with reconciliation suspended" {
 		t.Errorf("an instance that was created suspended is %+v", c)
 	}
 	failing := &fluxv1.FluxInstance{}
 	engine.Set(failing, meta.ReadyCondition, metav1.ConditionFalse, "ReconciliationFailed", "x")
-	suspend(failing)
+	want := []engine.Event{{Type: "Warning", Reason: "ReconciliationDisabled", Message: "Reconciliation is disabled"}}
+	if diff := cmp.Diff(want, suspend(failing)); diff != "" {
+		t.Errorf("what is told of one that was running (-want +got):\n%s", diff)
+	}
 	if c := engine.Condition(failing, meta.ReadyCondition); c.Reason != "ReconciliationFailed" {
 		t.Errorf("suspending hides how the instance was: %+v", c)
 	}
