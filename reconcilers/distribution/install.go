@@ -29,7 +29,7 @@ func Install(manifests, crds fs.FS, image string) ([]byte, error) {
 			objects = append(objects, o)
 		}
 	}
-	for _, file := range []string{"rbac.yaml", "deployment.yaml"} {
+	for _, file := range []string{"rbac.yaml", "deployment.yaml", "disruption.yaml"} {
 		more, err := readFile(manifests, file)
 		if err != nil {
 			return nil, err

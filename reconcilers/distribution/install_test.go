@@ -57,8 +57,8 @@ func TestInstall(t *testing.T) {
 	if diff := cmp.Diff(byID(want), byID(got)); diff != "" {
 		t.Errorf("Install differs from kustomize (-kustomize +install):\n%s", diff)
 	}
-	if len(got) != 8 { // Namespace, four definitions, account, binding, Deployment
-		t.Errorf("%d objects, want 8", len(got))
+	if len(got) != 9 { // Namespace, four definitions, account, binding, Deployment, budget
+		t.Errorf("%d objects, want 9", len(got))
 	}
 }
 
