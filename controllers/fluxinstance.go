@@ -13,6 +13,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/instance"
+	"github.com/weir-dev/weir/reconcilers/operator"
 	"github.com/weir-dev/weir/reconcilers/release"
 	"github.com/weir-dev/weir/reconcilers/remote"
 
@@ -65,6 +66,7 @@ func setupInstance(p *Process) error {
 		Builder: embedded, Image: image, Namespace: p.Namespace, Remote: clusters,
 		Releases:  release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
 		Home:      instance.Place{Client: p.access.Own(), Applier: d.applier, Hub: d.hub},
+		Operator:  operator.New(operator.Options{Client: p.access.Own(), Namespace: p.Namespace, Pod: p.Pod, Image: p.Image}),
 		Takeovers: p.takeovers(),
 	})
 

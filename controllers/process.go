@@ -50,6 +50,9 @@ type Options struct {
 	// Hostname names the process in events.
 	Hostname string
 
+	// Pod is the name of the pod that runs the process, if one does.
+	Pod string
+
 	// UserAgent is sent with each API request.
 	UserAgent string
 

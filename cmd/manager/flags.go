@@ -74,6 +74,7 @@ type config struct {
 	// from the environment
 	namespace string
 	hostname  string
+	pod       string
 
 	unused []string // flags that were given and have no effect in this version
 }
@@ -90,7 +91,12 @@ func environment(getenv func(string) string) config {
 		namespace = "flux-system"
 	}
 
-	return config{namespace: namespace, hostname: host, vaultCA: getenv("VAULT_CACERT"), decryption: controllers.DecryptionOptions{
+	pod := getenv("POD_NAME")
+	if pod == "" {
+		pod = host // that of a pod is its name, unless it shares that of its node
+	}
+
+	return config{namespace: namespace, hostname: host, pod: pod, vaultCA: getenv("VAULT_CACERT"), decryption: controllers.DecryptionOptions{
 		VaultAddress: getenv("VAULT_ADDR"), VaultToken: getenv("VAULT_TOKEN"), VaultNamespace: getenv("VAULT_NAMESPACE"),
 	}}
 }

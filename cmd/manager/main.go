@@ -123,7 +123,7 @@ func (c *config) options() (controllers.Options, error) {
 
 	return controllers.Options{
 		Components: components, Config: restConfig, Decryption: decryption,
-		Namespace: c.namespace, Hostname: c.hostname, Image: c.image, Version: version, ReportingInterval: c.reportingInterval,
+		Namespace: c.namespace, Hostname: c.hostname, Pod: c.pod, Image: c.image, Version: version, ReportingInterval: c.reportingInterval,
 		UserAgent:   "weir/" + version + " (" + strings.Join(c.controllers, ",") + ")",
 		MetricsAddr: c.metricsAddr, HealthAddr: c.healthAddr, EventsAddr: c.eventsAddr,
 		LeaderElection: c.leaderElection, ReleaseOnCancel: c.releaseOnCancel,
