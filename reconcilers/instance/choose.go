@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -108,7 +110,9 @@ func (r *reconciler) choose(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 		return r.hold(ctx, obj, s, s.unavailable)
 	case upgrading:
 		r.goOn(obj, s)
-	case installing, steady, beginning:
+	case installing, steady:
+		obj.Status.LastAttemptedRevision = x.built
+	case beginning:
 	}
 	return nil
 }
@@ -125,7 +129,23 @@ func (r *reconciler) hold(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		return err
 	}
 	s.way, s.set, s.keeping = holding, good.set, &keeping{verdict: verdict}
+	if u := obj.Status.Upgrade; u != nil && isUnderWay(u.Phase) {
+		u.Phase, u.HealthyAt, u.FinishedAt, u.Message = fluxv1.UpgradePhasePending, nil, nil, ""
+		if verdict != nil {
+			u.Message = verdict.Error()
+		}
+		engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, fluxv1.UpgradeProgressingReason,
+			"Upgrade to "+u.To+" was taken back for now: "+u.Message)
+	}
 	return nil
+}
+
+// isUnderWay tells whether something of the revision may be in the cluster.
+func isUnderWay(phase string) bool {
+	return slices.Contains([]string{
+		fluxv1.UpgradePhaseApplying, fluxv1.UpgradePhaseWaiting, fluxv1.UpgradePhaseSoaking, fluxv1.UpgradePhaseFailed,
+		fluxv1.UpgradePhaseRollingBack,
+	}, phase)
 }
 
 // unheld is the verdict of a run that has nothing to hold on to.
@@ -174,6 +194,8 @@ func (r *reconciler) begin(_ context.Context, obj *fluxv1.FluxInstance, s *scope
 	obj.Status.LastAttemptedRevision = s.set.Revision()
 	obj.Status.Inventory = inventory(s.previous, wanted(s.set))
 	s.memory.end()
+	s.memory.newer, s.memory.lost = nil, time.Time{}
+	s.began = true
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, fluxv1.UpgradeProgressingReason,
 		"Upgrading from "+obj.Status.LastAppliedRevision+" to "+s.set.Revision())
 	return engine.Await(soon, "Upgrading to revision "+s.set.Revision())

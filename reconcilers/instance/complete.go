@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,12 +37,25 @@ func (r *reconciler) completeKeeping(obj *fluxv1.FluxInstance, s *scope) error {
 		now := metav1.NewTime(r.Now())
 		u := obj.Status.Upgrade
 		u.Phase, u.FinishedAt = fluxv1.UpgradePhaseRolledBack, &now
-		engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeRolledBackReason, r.rolledBack(obj).Error())
+		engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeRolledBackReason,
+			r.rolledBack(obj).Error()+s.memory.stays())
 	}
 	if s.way == returning || s.keeping.verdict == nil {
 		r.count(obj, s)
 	}
 	return s.keeping.verdict
+}
+
+// stays ends a message with what could not go back.
+func (m *memory) stays() string {
+	if len(m.newer) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(m.newer))
+	for _, id := range m.newer {
+		names = append(names, id.String())
+	}
+	return ", but for what has stored objects of newer versions: " + strings.Join(names, ", ")
 }
 
 // succeed writes down that what was wanted runs.

@@ -16,7 +16,7 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 	var list []engine.Event
 	revision := after.Status.LastAttemptedRevision
 	metadata := map[string]string{meta.MetaRevisionKey: revision}
-	if revision != before.Status.LastAttemptedRevision {
+	if revision != before.Status.LastAttemptedRevision || s.began {
 		list = append(list, engine.Event{
 			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
 		})
@@ -31,6 +31,11 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Message: dispute(f), Metadata: metadata,
 		})
 	}
+	if s.undone != "" {
+		list = append(list, engine.Event{
+			Type: corev1.EventTypeWarning, Reason: fluxv1.UpgradeRollingBackReason, Message: s.undone, Metadata: metadata,
+		})
+	}
 	if s.failure != "" {
 		list = append(list, engine.Event{
 			Type: corev1.EventTypeWarning, Reason: meta.ReconciliationFailedReason, Message: s.failure, Metadata: metadata,
@@ -38,7 +43,8 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 	}
 	if s.finished != nil && s.finished.log != "" {
 		list = append(list, engine.Event{
-			Reason: meta.ReconciliationSucceededReason, Message: report(before, s), Metadata: metadata,
+			Reason: meta.ReconciliationSucceededReason, Message: report(before, s),
+			Metadata: map[string]string{meta.MetaRevisionKey: s.set.Revision()},
 		})
 	}
 	list = append(list, operatorEvents(before, after)...)
@@ -54,6 +60,9 @@ func announcement(before *fluxv1.FluxInstance, revision string) string {
 
 func report(before *fluxv1.FluxInstance, s *scope) string {
 	verb := "updated"
+	if s.way == returning {
+		verb = "rolled back"
+	}
 	if before.Status.LastAppliedRevision == "" {
 		verb = "installed"
 	}

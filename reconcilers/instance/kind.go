@@ -93,6 +93,7 @@ type scope struct {
 	attempt     string            // what an upgrade to that would be begun with; set by choose
 	way         way               // where the run goes; set by choose, and by hold
 	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
+	began       bool              // an upgrade is about to be; set by begin
 	keeping     *keeping          // why the target is the last good one; set by choose, and by hold
 	changes     apply.Changes     // of this run; set by apply
 	fights      []apply.Fight     // that are new; set by apply

@@ -19,7 +19,8 @@ func TestEvents(t *testing.T) {
 	status := func(attempted, applied string) *fluxv1.FluxInstance {
 		return &fluxv1.FluxInstance{Status: fluxv1.FluxInstanceStatus{LastAttemptedRevision: attempted, LastAppliedRevision: applied}}
 	}
-	set := &distribution.Set{Version: "v2.9.5"}
+	set := &distribution.Set{Version: "v2.9.5", Digest: "sha256:2"}
+	good := &distribution.Set{Version: "v2.9.5", Digest: "sha256:1"}
 	tests := map[string]struct {
 		reason        string
 		before, after *fluxv1.FluxInstance
@@ -35,6 +36,27 @@ func TestEvents(t *testing.T) {
 			reason: "Something ran before.",
 			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), scope: scope{set: set},
 			want: []engine.Event{{Reason: "Progressing", Message: "Upgrading to revision v2.9.5@sha256:2", Metadata: revision}},
+		},
+		"UpgradingAgain": {
+			reason: "Another attempt at a revision that failed is as new as the first.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"),
+			scope: scope{set: set, began: true},
+			want:  []engine.Event{{Reason: "Progressing", Message: "Upgrading to revision v2.9.5@sha256:2", Metadata: revision}},
+		},
+		"RollingBack": {
+			reason: "What failed is told when it is taken back. The runner tells when that is done.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"),
+			scope: scope{set: set, way: upgrading, undone: "upgrade to b failed: c; rolling back to a"},
+			want:  []engine.Event{{Type: "Warning", Reason: "RollingBack", Message: "upgrade to b failed: c; rolling back to a", Metadata: revision}},
+		},
+		"RolledBack": {
+			reason: "What was put back is told of the revision that runs again.",
+			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"),
+			scope: scope{set: good, way: returning, finished: &outcome{log: "Service/flux-system/a deleted"}},
+			want: []engine.Event{{
+				Reason: "ReconciliationSucceeded", Message: "Flux v2.9.5 rolled back\nService/flux-system/a deleted",
+				Metadata: map[string]string{"revision": "v2.9.5@sha256:1"},
+			}},
 		},
 		"Waiting": {
 			reason: "The same attempt again is no news.",

@@ -24,7 +24,9 @@ type memory struct {
 	transaction *transaction
 	checked     time.Time
 	fights      map[access.ID]bool
-	good        *record // of the last good release, once it was read or written
+	good        *record     // of the last good release, once it was read or written
+	newer       []access.ID // definitions that cannot go back to those of the last good release
+	lost        time.Time   // when a revision that soaks was no longer healthy; zero if it is
 }
 
 // memories holds those of all instances.

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -117,7 +118,11 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 // apply brings the objects into the cluster. The inventory keeps what was there before, until it is pruned.
 func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Applying revision "+s.set.Revision())
-	result, err := s.Applier.Apply(ctx, s.Client, Owner(obj), s.set.Objects, r.applyOptions(obj, s))
+	put := r.applySet
+	if s.keeping != nil {
+		put = r.applyBack
+	}
+	result, err := put(ctx, obj, s)
 	if result != nil {
 		s.changes = result.Changes
 		s.fights = s.memory.news(result.Fights)
@@ -128,6 +133,18 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		return r.failed(ctx, obj, s, err)
 	}
 	return nil
+}
+
+// applySet applies the target, but for what is known not to go back to it.
+func (r *reconciler) applySet(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (*apply.Result, error) {
+	objects, o := s.set.Objects, r.applyOptions(obj, s)
+	if newer := s.memory.newer; s.keeping != nil && len(newer) > 0 {
+		o.Digest += "-" // not all of it
+		objects = slices.DeleteFunc(slices.Clone(objects), func(u *unstructured.Unstructured) bool {
+			return slices.Contains(newer, access.Of(u).ID)
+		})
+	}
+	return s.Applier.Apply(ctx, s.Client, Owner(obj), objects, o)
 }
 
 func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Options {

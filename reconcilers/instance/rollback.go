@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -22,7 +25,6 @@ func (r *reconciler) giveUp(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if err != nil {
 		return err
 	}
-	r.remember(obj, s)
 	u.Message, u.HealthyAt = why, nil
 	failure := "upgrade to " + u.To + " failed: " + why
 	if hindrance != "" {
@@ -32,6 +34,7 @@ func (r *reconciler) giveUp(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 			failure+"; not rolled back: "+hindrance)
 		return nil
 	}
+	r.remember(obj, s)
 	u.Phase = fluxv1.UpgradePhaseRollingBack
 	s.undone = failure + "; rolling back to " + obj.Status.LastAppliedRevision
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeRollingBackReason, s.undone)
@@ -86,6 +89,31 @@ func (r *reconciler) rolledBack(obj *fluxv1.FluxInstance) error {
 		Outcome: engine.Stalled, Reason: fluxv1.UpgradeRolledBackReason, After: interval(obj),
 		Err: errors.New(setback(obj) + "; rolled back to " + obj.Status.LastAppliedRevision),
 	}
+}
+
+// applyBack applies the last good release. A definition whose newer versions have stored objects cannot go back: the API server refuses
+// that, for it could not read them any more. It stays as it is, which the older controllers do not mind.
+func (r *reconciler) applyBack(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (*apply.Result, error) {
+	result, err := r.applySet(ctx, obj, s)
+	newer := refusedDefinitions(err)
+	if len(newer) == 0 {
+		return result, err
+	}
+	s.memory.newer = append(s.memory.newer, newer...)
+	return r.applySet(ctx, obj, s)
+}
+
+// refusedDefinitions are those that the API server finds invalid.
+func refusedDefinitions(err error) []access.ID {
+	var ids []access.ID
+	if refused, ok := errors.AsType[apply.Errors](err); ok {
+		for _, e := range refused {
+			if isDefinition(access.Ref{ID: e.ID}) && apierrors.IsInvalid(e) {
+				ids = append(ids, e.ID)
+			}
+		}
+	}
+	return ids
 }
 
 // setback says which upgrade failed, and why.

@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -68,6 +67,9 @@ func (s *scope) awaited() []access.ID {
 // await decides how to go on with objects that are not healthy: wait for them while there is time and hope.
 func (r *reconciler) await(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, goal health.Goal, report health.Report) error {
 	owner := Owner(obj).ID
+	if s.way == upgrading && obj.Status.Upgrade.Phase == fluxv1.UpgradePhaseSoaking {
+		return r.relapse(ctx, obj, s, report)
+	}
 	verdict := judge(report, r.diagnose(ctx, s, report), s.patience(obj), r.Now().Sub(s.started))
 	if verdict.healthy {
 		s.Hub.Await(owner, nil)
@@ -125,21 +127,4 @@ func (r *reconciler) unhealthy(obj *fluxv1.FluxInstance, s *scope, v verdict) er
 	}
 	engine.Set(obj, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingWithRetryReason, err.Error())
 	return engine.Wait(meta.ReconciliationFailedReason, v.after, err)
-}
-
-// soak lets a new revision prove itself, before anything is done that cannot be undone.
-func (r *reconciler) soak(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	time := obj.GetUpgrade().Soak.Duration
-	if s.way != upgrading || time <= 0 || !obj.GetWait() {
-		return nil
-	}
-	u, now := obj.Status.Upgrade, metav1.NewTime(r.Now())
-	if u.HealthyAt == nil {
-		u.Phase, u.HealthyAt = fluxv1.UpgradePhaseSoaking, &now
-	}
-	left := time - now.Sub(u.HealthyAt.Time)
-	if left <= 0 {
-		return nil
-	}
-	return engine.Await(min(left, recheck), fmt.Sprintf("Revision %s has to stay healthy for %s", u.To, time))
 }
