@@ -14,12 +14,13 @@ import (
 	"github.com/weir-dev/weir/reconcilers/health"
 )
 
-// delivery is what the kinds that apply objects share: the hub that watches what they applied, and the applier. Who is
-// woken by them depends on the kind of the owner.
+// delivery is what the kinds that apply objects share: the hub that watches what they applied, the applier, and the
+// key of their plans. Who is woken depends on the kind of the owner.
 type delivery struct {
 	hub     *health.Hub
 	applier *apply.Applier
 	metrics *apply.Metrics
+	plans   *planKey
 
 	mu     sync.RWMutex
 	wakers map[string]*waker // by kind of the owner
@@ -36,7 +37,10 @@ func (p *Process) sharedDelivery() (*delivery, error) {
 		return nil, fmt.Errorf("register the metrics of corrections: %w", err)
 	}
 
-	d := &delivery{wakers: map[string]*waker{}, metrics: corrections}
+	d := &delivery{
+		wakers: map[string]*waker{}, metrics: corrections,
+		plans: &planKey{namespace: p.Namespace, live: p.GetAPIReader(), writer: p.GetClient()},
+	}
 	d.hub = health.New(p.access.Own(), health.Options{Wake: d.wake})
 	d.applier = apply.New(d.hub, apply.ApplierOptions{Wake: d.wake, Metrics: corrections})
 	p.delivery = d

@@ -73,12 +73,10 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
-	plans := &planKey{namespace: p.Namespace, live: p.GetAPIReader(), writer: p.GetClient()}
-
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
 		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher}),
-		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: plans.get,
+		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: d.plans.get,
 		AdditiveReadyExpr:    p.AdditiveReadyExpr,
 		Family:               family,
 		Decryption:           p.decryption(n, configs),

@@ -2,32 +2,21 @@ package kustomize
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	"github.com/weir-dev/weir/api/meta"
-	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/approval"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
-const (
-	// planLabel is on the ConfigMaps with plans. Others of the same name are not touched.
-	planLabel = kustomizev1.Group + "/plan"
-
-	// maxPlan bounds the text of a plan, in bytes: a ConfigMap holds a mebibyte.
-	maxPlan = 900 << 10
-)
+// planLabel is on the ConfigMaps with plans. Others of the same name are not touched.
+const planLabel = kustomizev1.Group + "/plan"
 
 // approve waits until somebody has approved exactly what an apply and a prune are going to change. An apply that has begun
 // goes on to its end.
@@ -41,7 +30,7 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 	options := r.applyOptions(obj, s, "")
 
 	var err error
-	if options.Key, err = r.planKey(ctx, obj); err != nil {
+	if options.Key, err = r.PlanKey.Key(ctx, obj.UID, "spec.plan"); err != nil {
 		return r.failed(obj, s, meta.ReconciliationFailedReason, err)
 	}
 
@@ -52,7 +41,7 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 		return r.failed(obj, s, meta.ReconciliationFailedReason, r.blame(ctx, obj, s, err))
 	}
 
-	if s.memo.approved == s.inputs && within(diff.Parts, s.memo.parts) {
+	if s.memo.approved == s.inputs && approval.Within(diff.Parts, s.memo.parts) {
 		return nil // what is left of it
 	}
 
@@ -76,7 +65,7 @@ func (r *reconciler) approve(ctx context.Context, obj *kustomizev1.Kustomization
 
 		engine.Emit(ctx, engine.Event{
 			Type: corev1.EventTypeNormal, Reason: meta.ProgressingReason, Action: actionPlan,
-			Message:  fmt.Sprintf("Plan %s waits for approval: %s", diff.Digest, counts(diff.Changes)),
+			Message:  fmt.Sprintf("Plan %s waits for approval: %s", diff.Digest, approval.Counts(diff.Changes)),
 			Metadata: metadata(s.artifact), Related: s.related(),
 		})
 	}
@@ -92,103 +81,15 @@ func (r *reconciler) planAgain(ctx context.Context, obj *kustomizev1.Kustomizati
 	return engine.Await(time.Second, progress(ctx, obj, s, "Planning"))
 }
 
-// planKey returns the key of the digests of plans for the object. Those of others have other keys, so that what is equal in two
-// plans does not show.
-func (r *reconciler) planKey(ctx context.Context, obj *kustomizev1.Kustomization) ([]byte, error) {
-	if r.PlanKey == nil {
-		return nil, errors.New("spec.plan is not possible: there is no key for the digests of plans")
-	}
-
-	secret, err := r.PlanKey(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get the key for the digests of plans: %w", err)
-	}
-
-	if len(secret) == 0 {
-		return nil, errors.New("get the key for the digests of plans: it is empty")
-	}
-
-	key := hmac.New(sha256.New, secret)
-	_, _ = key.Write([]byte(obj.UID))
-
-	return key.Sum(nil), nil
-}
-
-// within tells whether all that is left to do was approved. An object that somebody has changed since is another thing to do.
-func within(left, approved []string) bool {
-	return !slices.ContainsFunc(left, func(part string) bool { return !slices.Contains(approved, part) })
-}
-
-// counts says how many objects a plan is about.
-func counts(changes apply.Changes) string {
-	n := map[apply.Action]int{}
-	for _, c := range changes {
-		n[c.Action]++
-	}
-
-	return fmt.Sprintf("%d created, %d configured, %d deleted", n[apply.Created], n[apply.Configured], n[apply.Deleted])
-}
-
 // writePlan writes the plan to its ConfigMap, which goes with the Kustomization.
 func (r *reconciler) writePlan(
 	ctx context.Context, obj *kustomizev1.Kustomization, s *scope, name string, diff *apply.Difference,
 ) error {
-	client := r.home.Own()
-	ref := access.Ref{ID: access.ID{Kind: "ConfigMap", Namespace: obj.Namespace, Name: name}, Version: "v1"}
-	data := map[string]string{
-		"digest": diff.Digest, "revision": s.artifact.Revision, "plan": cutPlan(s.redact(diff.Text)),
-	}
-
-	live, err := client.Get(ctx, ref)
-
-	switch {
-	case err == nil && live.GetLabels()[planLabel] != obj.Name:
-		return fmt.Errorf("%s exists, and is not a plan", ref.ID)
-	case err == nil && holds(live.Object["data"], data):
-		return nil
-	case err != nil && !apierrors.IsNotFound(err):
-		return err
-	}
-
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{
-			"name": name, "namespace": obj.Namespace, "labels": map[string]string{planLabel: obj.Name},
-			"ownerReferences": []any{map[string]any{
-				"apiVersion": kustomizev1.GroupVersion.String(), "kind": kustomizev1.KustomizationKind,
-				"name": obj.Name, "uid": obj.UID,
-			}},
+	return approval.Plan{
+		Namespace: obj.Namespace, Name: name, Label: planLabel, Manager: FieldOwner,
+		Owner: metav1.OwnerReference{
+			APIVersion: kustomizev1.GroupVersion.String(), Kind: kustomizev1.KustomizationKind, Name: obj.Name, UID: obj.UID,
 		},
-		"data": data,
-	})
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-
-	_, err = client.Apply(ctx, ref, body, access.ApplyOptions{Manager: FieldOwner, Force: true})
-
-	return err
-}
-
-// holds tells whether the data of a ConfigMap are these.
-func holds(live any, want map[string]string) bool {
-	have, _ := live.(map[string]any)
-	for key, value := range want {
-		if have[key] != value {
-			return false
-		}
-	}
-
-	return len(have) == len(want)
-}
-
-// cutPlan cuts a plan that is too long at the end of a line, and says so.
-func cutPlan(text string) string {
-	if len(text) <= maxPlan {
-		return text
-	}
-
-	cut := strings.LastIndexByte(text[:maxPlan], '\n') + 1
-
-	return text[:cut] + fmt.Sprintf("... and %d lines more\n", strings.Count(text[cut:], "\n"))
+		Digest: diff.Digest, Revision: s.artifact.Revision, Text: s.redact(diff.Text),
+	}.Write(ctx, r.home.Own())
 }

@@ -16,6 +16,7 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/approval"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/decryption"
@@ -103,9 +104,8 @@ type Deps struct {
 	// Expressions compiles the expressions of health checks and dependencies.
 	Expressions *expression.Compiler
 
-	// PlanKey returns the secret of the process that makes the digests of plans, the same one after a restart and for all replicas.
-	// Nil refuses plans.
-	PlanKey func(ctx context.Context) ([]byte, error)
+	// PlanKey returns the secret of the process that makes the digests of plans. Nil refuses plans.
+	PlanKey approval.Source
 
 	// AdditiveReadyExpr makes a dependency with an expression meet what one without has to meet, too (feature gate
 	// AdditiveCELDependencyCheck). Otherwise the expression alone decides.
