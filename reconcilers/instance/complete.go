@@ -93,5 +93,8 @@ func (r *reconciler) upgraded(obj *fluxv1.FluxInstance, s *scope, unusable *unus
 	if unusable != nil {
 		message += "; it cannot be brought back later: " + unusable.Error()
 	}
+	if c := engine.Condition(obj, fluxv1.MigrationFailedCondition); c != nil {
+		message += "; " + c.Message
+	}
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionTrue, fluxv1.UpgradeSucceededReason, message)
 }

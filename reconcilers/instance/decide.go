@@ -53,29 +53,17 @@ func without(refs, others []access.Ref) []access.Ref {
 	})
 }
 
-// split divides the references by whether they are to be kept when they leave the set. Definitions are: with a definition the API server
-// deletes all objects of its kind, and those are the users'.
-func split(stale []access.Ref) (kept, doomed []access.Ref) {
-	for _, ref := range stale {
-		if isDefinition(ref) {
-			kept = append(kept, ref)
-		} else {
-			doomed = append(doomed, ref)
-		}
-	}
-	return kept, doomed
-}
-
-// superseded returns the Deployments that have to go before the wanted ones come, when the topology changes: the two would
-// reconcile the same objects side by side, and a volume of one could keep the other from starting.
+// superseded returns the Deployments that have to go before the wanted ones come, when the topology or the namespace changes: the two
+// would reconcile the same objects side by side, and a volume of one could keep the other from starting.
 func superseded(have, want []access.Ref) []access.Ref {
 	wantUnified := slices.ContainsFunc(want, isUnified)
-	if !slices.ContainsFunc(want, isDeployment) {
+	first := slices.IndexFunc(want, isDeployment)
+	if first < 0 {
 		return nil
 	}
 	var old []access.Ref
 	for _, ref := range without(have, want) {
-		if isDeployment(ref) && isUnified(ref) != wantUnified {
+		if isDeployment(ref) && (isUnified(ref) != wantUnified || ref.Namespace != want[first].Namespace) {
 			old = append(old, ref)
 		}
 	}
@@ -85,6 +73,8 @@ func superseded(have, want []access.Ref) []access.Ref {
 func isDeployment(ref access.Ref) bool {
 	return ref.Group == appsv1.GroupName && ref.Kind == "Deployment"
 }
+
+func isNoDeployment(ref access.Ref) bool { return !isDeployment(ref) }
 
 func isDefinition(ref access.Ref) bool {
 	return ref.Group == apiextensionsv1.GroupName && ref.Kind == "CustomResourceDefinition"

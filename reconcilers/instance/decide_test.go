@@ -7,7 +7,7 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -71,16 +71,6 @@ func TestSuperseded(t *testing.T) {
 				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
 			}
 		})
-	}
-}
-
-func TestSplit(t *testing.T) {
-	kept, doomed := split([]access.Ref{deployment("helm-controller"), definition("helmreleases.helm.toolkit.fluxcd.io"), service("x")})
-	if diff := cmp.Diff([]access.Ref{definition("helmreleases.helm.toolkit.fluxcd.io")}, kept); diff != "" {
-		t.Errorf("kept (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]access.Ref{deployment("helm-controller"), service("x")}, doomed); diff != "" {
-		t.Errorf("doomed (-want +got):\n%s", diff)
 	}
 }
 
@@ -211,7 +201,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestForeign(t *testing.T) {
+func TestRemaining(t *testing.T) {
 	tests := map[string]struct {
 		reason string
 		in     []string
@@ -223,31 +213,8 @@ func TestForeign(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, foreign(tc.in)); diff != "" {
+			if diff := cmp.Diff(tc.want, remaining(tc.in)); diff != "" {
 				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
-func TestLeaves(t *testing.T) {
-	tests := map[string]struct {
-		reason string
-		kind   string
-		policy string
-		want   bool
-	}{
-		"Default":     {"The Kustomization of spec.sync has no policy: what it deployed stays.", "Kustomization", "", true},
-		"MirrorPrune": {"That is the default, written out.", "Kustomization", "MirrorPrune", true},
-		"Delete":      {"A patch of the user's asks for the deletion.", "Kustomization", "Delete", false},
-		"Orphan":      {"Nothing is to be changed.", "Kustomization", "Orphan", false},
-		"Source":      {"A source deploys nothing.", "GitRepository", "", false},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			live := &unstructured.Unstructured{Object: map[string]any{"kind": tc.kind, "spec": map[string]any{"deletionPolicy": tc.policy}}}
-			if got := leaves(live); got != tc.want {
-				t.Errorf("%s\ngot %t", tc.reason, got)
 			}
 		})
 	}
@@ -258,7 +225,7 @@ func TestFarewell(t *testing.T) {
 	release := schema.GroupKind{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}
 	source := schema.GroupKind{Group: "source.toolkit.fluxcd.io", Kind: "GitRepository"}
 	held := []string{"finalizers.fluxcd.io"}
-	released := map[string]any{"finalizers": []string{}}
+	released := map[string]any{"finalizers": []string{}, "resourceVersion": "7"}
 	suspended := map[string]any{"suspend": true}
 	tests := map[string]struct {
 		reason string
@@ -275,7 +242,7 @@ func TestFarewell(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, farewell(tc.gk, tc.held, tc.doomed)); diff != "" {
+			if diff := cmp.Diff(tc.want, farewell(tc.gk, &metav1.ObjectMeta{Finalizers: tc.held, ResourceVersion: "7"}, tc.doomed)); diff != "" {
 				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
 			}
 		})

@@ -27,6 +27,7 @@ type memory struct {
 	good        *record     // of the last good release, once it was read or written
 	newer       []access.ID // definitions that cannot go back to those of the last good release
 	lost        time.Time   // when a revision that soaks was no longer healthy; zero if it is
+	storage     storage     // of the cluster
 }
 
 // memories holds those of all instances.

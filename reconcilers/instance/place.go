@@ -98,10 +98,14 @@ func placed(obj *fluxv1.FluxInstance) *fluxv1.FluxInstance {
 
 // look is how often an instance runs if nothing wakes it.
 func look(obj *fluxv1.FluxInstance) time.Duration {
+	often := interval(obj)
 	if obj.IsRemote() {
-		return min(interval(obj), remoteInterval)
+		often = min(often, remoteInterval)
 	}
-	return interval(obj)
+	if engine.IsTrue(obj, fluxv1.MigrationFailedCondition) {
+		often = min(often, migrateAgain)
+	}
+	return often
 }
 
 // ignore leaves instances alone that no operator of this namespace is meant to see. One that was deployed to a remote cluster is ours.

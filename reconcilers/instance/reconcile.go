@@ -103,18 +103,6 @@ func wanted(set *distribution.Set) []access.Ref {
 	return refs
 }
 
-// retire takes the Deployments of the other topology out before those of this one come.
-func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	old := superseded(s.previous, wanted(s.set))
-	if len(old) == 0 {
-		return nil
-	}
-	if err := s.stopAll(ctx, obj, s.previous, old); err != nil {
-		return r.failed(ctx, obj, s, err)
-	}
-	return nil
-}
-
 // apply brings the objects into the cluster. The inventory keeps what was there before, until it is pruned.
 func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Applying revision "+s.set.Revision())
@@ -138,8 +126,7 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 // applySet applies the target, but for what is known not to go back to it.
 func (r *reconciler) applySet(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (*apply.Result, error) {
 	objects, o := s.set.Objects, r.applyOptions(obj, s)
-	if newer := s.memory.newer; s.keeping != nil && len(newer) > 0 {
-		o.Digest += "-" // not all of it
+	if newer := s.spared(); len(newer) > 0 {
 		objects = slices.DeleteFunc(slices.Clone(objects), func(u *unstructured.Unstructured) bool {
 			return slices.Contains(newer, access.Of(u).ID)
 		})
@@ -149,7 +136,7 @@ func (r *reconciler) applySet(ctx context.Context, obj *fluxv1.FluxInstance, s *
 
 func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Options {
 	return apply.Options{
-		Digest:    s.set.Digest,
+		Digest:    s.digest(),
 		Labels:    s.Labels,
 		Inventory: s.previous,
 		Full:      s.memory.due(obj, r.Now()),

@@ -7,12 +7,23 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
+)
+
+const (
+	// releasing is how many objects are released at a time.
+	releasing = 8
+
+	// releaseAttempts is how often an object is released that somebody else changes at the same time.
+	releaseAttempts = 5
 )
 
 // release removes the finalizers that the controllers would have removed, from all objects of their kinds in all namespaces. What these
@@ -27,6 +38,7 @@ func (r *reconciler) release(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 	return errors.Join(errs...)
 }
 
+// releaseKind releases all objects of a kind. It goes on after an error, and returns the first few.
 func (p Place) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.GroupKind, definitions []access.Ref) error {
 	doomed, err := p.doomed(ctx, obj, gk, definitions)
 	if isGone(err) {
@@ -35,11 +47,13 @@ func (p Place) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, gk sch
 	if err != nil {
 		return err
 	}
-	patches := map[access.Ref]map[string]any{}
+	var held []metav1.ObjectMeta
 	_, err = p.Client.Each(ctx, gk, access.Query{}, func(item access.Item) error {
-		id := access.ID{Group: gk.Group, Kind: gk.Kind, Namespace: item.Meta.Namespace, Name: item.Meta.Name}
-		if patch := farewell(gk, item.Meta.Finalizers, doomed); len(patch) > 0 {
-			patches[access.Ref{ID: id}] = patch
+		m := metav1.ObjectMeta{
+			Namespace: item.Meta.Namespace, Name: item.Meta.Name, ResourceVersion: item.Meta.ResourceVersion, Finalizers: item.Meta.Finalizers,
+		}
+		if len(farewell(gk, &m, doomed)) > 0 {
+			held = append(held, m)
 		}
 		return nil
 	})
@@ -49,11 +63,44 @@ func (p Place) releaseKind(ctx context.Context, obj *fluxv1.FluxInstance, gk sch
 	if err != nil {
 		return fmt.Errorf("list %q: %w", gk, err)
 	}
-	var errs []error
-	for ref, patch := range patches {
-		errs = append(errs, p.merge(ctx, ref, patch))
+	errs := make([]error, len(held))
+	var group errgroup.Group
+	group.SetLimit(releasing)
+	for i := range held {
+		group.Go(func() error {
+			errs[i] = p.releaseOne(ctx, gk, &held[i], doomed)
+			return nil
+		})
 	}
-	return errors.Join(errs...)
+	_ = group.Wait() // what went wrong is in the list
+	return few(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
+}
+
+// releaseOne releases one object, as it is now: a finalizer that somebody else adds meanwhile is not lost.
+func (p Place) releaseOne(ctx context.Context, gk schema.GroupKind, m *metav1.ObjectMeta, doomed bool) error {
+	ref := access.Ref{ID: access.ID{Group: gk.Group, Kind: gk.Kind, Namespace: m.Namespace, Name: m.Name}}
+	for attempt := 1; ; attempt++ {
+		err := p.merge(ctx, ref, farewell(gk, m, doomed))
+		if !apierrors.IsConflict(err) || attempt == releaseAttempts {
+			return err
+		}
+		live, err := p.Client.GetMeta(ctx, ref)
+		if isGone(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("get %q: %w", ref, err)
+		}
+		m = &live.ObjectMeta
+	}
+}
+
+// few joins the first few errors, and says how many there are.
+func few(errs []error) error {
+	if len(errs) <= named {
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(slices.Clone(errs[:named]), fmt.Errorf("and %d more", len(errs)-named))...)
 }
 
 // doomed tells whether the definition of the kind, and with it all objects of the kind, is about to be deleted.
@@ -74,12 +121,12 @@ func (p Place) doomed(ctx context.Context, obj *fluxv1.FluxInstance, gk schema.G
 	return owns(obj, live) && !meta.Disabled(live.Annotations, fluxv1.PruneAnnotation), nil
 }
 
-// farewell is the patch for an object whose controllers are gone. One that would take with it what it deployed is suspended too, if it is
-// about to be deleted: should a controller be left that nobody knew of, it lets everything be.
-func farewell(gk schema.GroupKind, finalizers []string, doomed bool) map[string]any {
+// farewell is the patch for an object whose controllers are gone; empty if there is nothing to be done. One that would take with it what it
+// deployed is suspended too, if it is about to be deleted: should a controller be left that nobody knew of, it lets everything be.
+func farewell(gk schema.GroupKind, m *metav1.ObjectMeta, doomed bool) map[string]any {
 	patch := map[string]any{}
-	if left := foreign(finalizers); len(left) < len(finalizers) {
-		patch["metadata"] = map[string]any{"finalizers": left}
+	if left := remaining(m.Finalizers); len(left) < len(m.Finalizers) {
+		patch["metadata"] = map[string]any{"finalizers": left, "resourceVersion": m.ResourceVersion}
 	}
 	if doomed && (gk.Kind == "Kustomization" || gk.Kind == "HelmRelease") {
 		patch["spec"] = map[string]any{"suspend": true}
@@ -87,8 +134,8 @@ func farewell(gk schema.GroupKind, finalizers []string, doomed bool) map[string]
 	return patch
 }
 
-// foreign are the finalizers that are not the toolkit's. The list is never nil: in a merge patch it replaces the other.
-func foreign(finalizers []string) []string {
+// remaining are the finalizers that are not the toolkit's. The list is never nil: in a merge patch it replaces the other.
+func remaining(finalizers []string) []string {
 	others := []string{}
 	for _, f := range finalizers {
 		domain, _, _ := strings.Cut(f, "/")

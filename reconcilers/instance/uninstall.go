@@ -41,7 +41,7 @@ func (p Place) adopt(ctx context.Context, obj *fluxv1.FluxInstance, inventory []
 // stop takes the controllers out before anything else: one that still runs would undo what it has deployed, as soon as the
 // objects that it reconciles are deleted with their definitions.
 func (r *reconciler) stop(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	deployments := slices.DeleteFunc(slices.Clone(s.previous), func(ref access.Ref) bool { return !isDeployment(ref) })
+	deployments := slices.DeleteFunc(slices.Clone(s.previous), isNoDeployment)
 	return s.stopAll(ctx, obj, s.previous, deployments)
 }
 
@@ -90,28 +90,19 @@ func (p Place) stopOne(ctx context.Context, obj *fluxv1.FluxInstance, ref access
 	return false, nil
 }
 
-// remove deletes what is left of the inventory, the definitions last, and waits until these are gone.
+// remove deletes what is left of the inventory, the definitions last, and waits until these are gone. Volumes stay: whoever installs
+// again finds their contents, and nobody else would ask before they are lost.
 func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Deleting the deployed objects")
-	definitions, others := split(s.previous)
+	definitions, others := split(slices.DeleteFunc(slices.Clone(s.previous), isClaim))
 	for _, refs := range [][]access.Ref{others, definitions} {
 		if _, err := s.Applier.Prune(ctx, s.Client, Owner(obj), refs, apply.PruneOptions{}); err != nil {
 			return fmt.Errorf("delete the deployed objects: %w", err)
 		}
 	}
-	var left []access.Ref
-	for _, ref := range definitions {
-		live, err := s.Client.GetMeta(ctx, ref)
-		switch {
-		case isGone(err):
-		case err != nil:
-			return fmt.Errorf("get %q: %w", ref, err)
-		case live.DeletionTimestamp != nil: // others were not deleted on purpose: they are somebody else's
-			left = append(left, ref)
-		}
-	}
-	if len(left) == 0 {
-		return nil
+	left, err := s.lingering(ctx, definitions)
+	if err != nil || len(left) == 0 {
+		return err
 	}
 	s.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
 	return engine.Await(recheck, "Waiting for "+list(left)+" to be gone")
