@@ -141,6 +141,7 @@ func (e *env) restart() {
 	applier := apply.New(hub, apply.ApplierOptions{Wake: wake, Metrics: metrics, Clock: pace{clock: e.clock}})
 	kind := instance.Kind(instance.Deps{
 		Builder: dist, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace,
+		Wake: func(types.NamespacedName) { wake(access.ID{}, health.Settled) },
 		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})
 	e.runner = engine.New(kind, engine.Options{

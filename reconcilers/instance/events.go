@@ -1,13 +1,10 @@
 package instance
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
-	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
@@ -24,11 +21,6 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 	if s.outage != "" {
 		list = append(list, engine.Event{
 			Type: corev1.EventTypeWarning, Reason: meta.ArtifactFailedReason, Message: s.outage, Metadata: metadata,
-		})
-	}
-	for _, f := range s.fights {
-		list = append(list, engine.Event{
-			Type: corev1.EventTypeWarning, Reason: meta.ProgressingReason, Message: dispute(f), Metadata: metadata,
 		})
 	}
 	if s.undone != "" {
@@ -67,13 +59,4 @@ func report(before *fluxv1.FluxInstance, s *scope) string {
 		verb = "installed"
 	}
 	return "Flux " + s.set.Version + " " + verb + "\n" + s.finished.log
-}
-
-// dispute says who keeps changing what.
-func dispute(f apply.Fight) string {
-	what := "is deleted again and again"
-	if f.Manager != "" {
-		what = fmt.Sprintf("is changed back by %q again and again", f.Manager)
-	}
-	return f.ID.String() + " " + what + ": corrections are slowed down"
 }

@@ -39,7 +39,7 @@ func (r *reconciler) fetch(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		s.unavailable = r.buildFailed(obj, s, digest, errors.New("this operator has no access to registries"))
 		return nil
 	}
-	request := obj.Annotations[meta.ReconcileRequestAnnotation]
+	request := obj.Annotations[meta.ReconcileRequestAnnotation] + "\n" + s.credentials
 	kept, fresh := s.memory.fetched.get(digest, request, r.Now(), interval(obj))
 	if fresh {
 		s.release = kept

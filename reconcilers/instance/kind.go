@@ -55,6 +55,10 @@ type Deps struct {
 	// Operator is the Deployment that runs this process, which follows the releases of the instance at home. Nil leaves it alone.
 	Operator Operator
 
+	// Wake is called when what an instance names to get at registries and clusters has changed. It must not block. Nil leaves that to the
+	// interval.
+	Wake func(instance types.NamespacedName)
+
 	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
 	Takeovers []apply.Takeover
 
@@ -85,6 +89,7 @@ type scope struct {
 
 	memory      *memory           // set by open
 	started     time.Time         // set by open
+	credentials string            // which versions of its Secrets the run uses; set by open
 	previous    []access.Ref      // the inventory before the run; set by open
 	release     *release.Release  // set by fetch; nil for what the operator carries
 	outage      string            // why the release could not be looked for, if that is news; set by fetch
@@ -95,8 +100,8 @@ type scope struct {
 	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
 	began       bool              // an upgrade is about to be; set by begin
 	keeping     *keeping          // why the target is the last good one; set by choose, and by hold
+	full        bool              // whether all is checked, whatever was seen; set by apply
 	changes     apply.Changes     // of this run; set by apply
-	fights      []apply.Fight     // that are new; set by apply
 	pruned      apply.Changes     // set by prune
 	finished    *outcome          // set by complete
 	failure     string            // what keeps the instance from being ready, if that is news; set by wait
@@ -115,12 +120,13 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		d.Now = time.Now
 	}
 	r := &reconciler{Deps: d}
+	r.credentials.hub, r.credentials.wake = d.Home.Hub, d.Wake
 	kind := engine.Kind[*fluxv1.FluxInstance, scope]{
 		Name:       fluxv1.FluxInstanceKind,
 		Controller: Manager,
 		New:        func() *fluxv1.FluxInstance { return &fluxv1.FluxInstance{} },
 		Finalizer:  fluxv1.Finalizer,
-		Interval:   look,
+		Interval:   pace(look),
 		Ready:      engine.FromVerdict(success),
 		Open:       r.open,
 		Close:      (*scope).leave,

@@ -79,15 +79,6 @@ func TestEvents(t *testing.T) {
 			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
 			scope: scope{set: set, finished: &outcome{}},
 		},
-		"Fight": {
-			reason: "Who changes things back is told, for only they can end it.",
-			before: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
-			scope: scope{set: set, fights: []apply.Fight{{ID: service("a").ID, Manager: "mallory"}, {ID: service("b").ID}}},
-			want: []engine.Event{
-				{Type: "Warning", Reason: "Progressing", Message: `Service/flux-system/a is changed back by "mallory" again and again: corrections are slowed down`, Metadata: revision},
-				{Type: "Warning", Reason: "Progressing", Message: "Service/flux-system/b is deleted again and again: corrections are slowed down", Metadata: revision},
-			},
-		},
 		"Unhealthy": {
 			reason: "What stands in the way is told once.",
 			before: status("v2.9.5@sha256:2", ""), after: status("v2.9.5@sha256:2", ""),

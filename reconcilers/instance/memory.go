@@ -68,7 +68,7 @@ type built struct {
 // fetched is what was fetched last: what wakes an instance is mostly not its registry, and the registry may be away.
 type fetched struct {
 	spec    string // its digest
-	request string // that it answered
+	request string // that it answered, and the versions of the Secrets that it used
 	at      time.Time
 	release *release.Release
 }
@@ -156,6 +156,7 @@ func (m *memory) news(fights []apply.Fight) []apply.Fight {
 // gone drops what this process knows about an instance that is gone, whether it has seen it go or not.
 func (r *reconciler) gone(key types.NamespacedName) {
 	r.memories.forget(key)
+	r.credentials.forget(key)
 	r.Home.Applier.Forget(identity(key))
 	if r.Remote != nil {
 		r.Remote.Release(identity(key))

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -25,14 +26,18 @@ import (
 // reconciler holds what the steps share beyond one run.
 type reconciler struct {
 	Deps
-	memories memories
-	home     ownCluster
+	memories    memories
+	home        ownCluster
+	credentials credentials
 }
 
 func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
 	s.memory = r.memories.get(obj)
+	if obj.DeletionTimestamp.IsZero() {
+		s.credentials = r.credentials.current(ctx, obj)
+	}
 	return r.locate(ctx, obj, s)
 }
 
@@ -106,6 +111,7 @@ func wanted(set *distribution.Set) []access.Ref {
 // apply brings the objects into the cluster. The inventory keeps what was there before, until it is pruned.
 func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Applying revision "+s.set.Revision())
+	s.full = s.memory.due(obj, r.Now())
 	put := r.applySet
 	if s.keeping != nil {
 		put = r.applyBack
@@ -113,7 +119,7 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	result, err := put(ctx, obj, s)
 	if result != nil {
 		s.changes = result.Changes
-		s.fights = s.memory.news(result.Fights)
+		r.tellDrift(ctx, obj, s, result, err)
 		obj.Status.Inventory = inventory(references(result.Changes.Inventory()), s.previous)
 	}
 	s.started = s.memory.record(obj, s.set.Revision(), s.started, altered(s.changes)).started
@@ -139,11 +145,13 @@ func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Opti
 		Digest:    s.digest(),
 		Labels:    s.Labels,
 		Inventory: s.previous,
-		Full:      s.memory.due(obj, r.Now()),
+		Full:      s.full,
 		// Those of flux bootstrap, flux install and the Helm charts: their installations are adopted in place.
 		Takeovers: append([]apply.Takeover{
 			{Manager: "flux"}, {Manager: "helm"}, {Manager: "kustomize-controller"},
 		}, r.Takeovers...),
+		// It belongs to many: what others add is theirs, whatever they add it with.
+		Shared:          []schema.GroupKind{{Kind: "Namespace"}},
 		DropLabels:      []string{"kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},
 		DropAnnotations: []string{"meta.helm.sh/release-name", "meta.helm.sh/release-namespace"},
 	}
