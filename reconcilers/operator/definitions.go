@@ -27,18 +27,11 @@ func (e *BlockedError) Unwrap() error { return e.Err }
 func (s *Self) define(ctx context.Context, definitions []*unstructured.Unstructured) error {
 	var due []*unstructured.Unstructured
 	for _, wanted := range definitions {
-		ref := access.Of(wanted)
-		live, err := s.options.Client.Get(ctx, ref)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("get %q: %w", ref.ID, err)
+		missing, err := s.due(ctx, wanted)
+		if err != nil {
+			return err
 		}
-		apply := true
-		if err == nil {
-			if apply, err = replaces(live, wanted); err != nil {
-				return &BlockedError{Err: fmt.Errorf("%s %w", ref.ID, err)}
-			}
-		}
-		if apply {
+		if missing {
 			due = append(due, wanted)
 		}
 	}
@@ -53,6 +46,23 @@ func (s *Self) define(ctx context.Context, definitions []*unstructured.Unstructu
 		}
 	}
 	return nil
+}
+
+// due tells whether a definition is to be applied.
+func (s *Self) due(ctx context.Context, wanted *unstructured.Unstructured) (bool, error) {
+	ref := access.Of(wanted)
+	live, err := s.options.Client.Get(ctx, ref)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("get %q: %w", ref.ID, err)
+	}
+	due, err := replaces(live, wanted)
+	if err != nil {
+		return false, &BlockedError{Err: fmt.Errorf("%s %w", ref.ID, err)}
+	}
+	return due, nil
 }
 
 // replaces decides whether a definition takes the place of the live one. One that has more stays: an older operator can do with it, and
@@ -100,8 +110,12 @@ func versions(definition *unstructured.Unstructured) map[string]map[string]any {
 
 // missingField returns the path of the first field that a schema knows and the other drops.
 func missingField(have, other map[string]any) string {
-	if keeps, _ := other["x-kubernetes-preserve-unknown-fields"].(bool); keeps {
+	const keep = "x-kubernetes-preserve-unknown-fields"
+	if keeps, _ := other[keep].(bool); keeps {
 		return ""
+	}
+	if keeps, _ := have[keep].(bool); keeps {
+		return ".*"
 	}
 	mine, _ := have["properties"].(map[string]any)
 	theirs, _ := other["properties"].(map[string]any)

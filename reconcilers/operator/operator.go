@@ -110,7 +110,7 @@ func (s *Self) Observe(ctx context.Context) (State, error) {
 	state := State{Deployment: h.deployment.ID, ManagedBy: managerOf(live), Running: h.running, live: live}
 	if state.place, err = locate(live.Spec.Template.Spec, h.container, s.options.Image); err != nil {
 		state.Unfit = err.Error()
-		return state, nil
+		return state, nil //nolint:nilerr // it is what was seen
 	}
 	state.Wanted, state.Unfit = state.place.Build, unfit(live.Spec)
 	return state, nil
