@@ -60,11 +60,13 @@ func (r *requeue) next(key types.NamespacedName, v *Verdict, interval, retry, to
 
 	switch v.Outcome {
 	case Succeeded:
-		if interval <= 0 {
-			return reconcile.Result{}
+		if after := r.periodic(interval, took); after > 0 && (v.After <= 0 || after < v.After) {
+			return reconcile.Result{RequeueAfter: after, Priority: priority(Periodic)}
 		}
 
-		return reconcile.Result{RequeueAfter: max(r.jittered(interval)-took, time.Millisecond), Priority: priority(Periodic)}
+		if v.After > 0 {
+			return reconcile.Result{RequeueAfter: v.After, Priority: priority(Periodic)}
+		}
 	case Blocked, Awaiting:
 		after := v.After
 		if after <= 0 {
@@ -86,6 +88,15 @@ func (r *requeue) next(key types.NamespacedName, v *Verdict, interval, retry, to
 	}
 
 	return reconcile.Result{}
+}
+
+// periodic returns when the interval has passed; zero if there is none.
+func (r *requeue) periodic(interval, took time.Duration) time.Duration {
+	if interval <= 0 {
+		return 0
+	}
+
+	return max(r.jittered(interval)-took, time.Millisecond)
 }
 
 // backOff doubles with each failure in a row.

@@ -138,6 +138,30 @@ func TestJitter(t *testing.T) {
 	}
 }
 
+func TestAgain(t *testing.T) {
+	cases := map[string]struct {
+		reason                string
+		interval, after, want time.Duration
+	}{
+		"Sooner":     {"a success may have to be looked at before the interval is over", time.Hour, time.Minute, time.Minute},
+		"Later":      {"but never later than that", time.Hour, 2 * time.Hour, time.Hour},
+		"NoInterval": {"without an interval, too", 0, time.Minute, time.Minute},
+		"Whenever":   {"no time is the interval", time.Hour, 0, time.Hour},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			k := newKind(act(engine.Again(tc.after)))
+			k.Interval = func(object) time.Duration { return tc.interval }
+
+			got := enginetest.Run(t, k, newObject())
+			if diff := cmp.Diff(again(tc.want, engine.Periodic), got.Result); diff != "" || ready(got.Object)[:4] != "True" {
+				t.Errorf("%s: Ready is %q, result (-want +got):\n%s", tc.reason, ready(got.Object), diff)
+			}
+		})
+	}
+}
+
 func TestWithoutInterval(t *testing.T) {
 	k := newKind(act(nil))
 	k.Interval = nil

@@ -43,7 +43,7 @@ type Verdict struct { //nolint:errname // most verdicts are no errors
 
 	// After is when to run again at the latest, if nothing wakes the object before. Zero or less means
 	// Options.MinRetryDelay. For Stalled it is how often to look whether something changed that wakes nobody, and zero
-	// or less means never.
+	// or less means never. For Succeeded it counts if it is earlier than the interval, and zero or less means that.
 	After time.Duration
 
 	// Err is the cause. For Awaiting it says what is awaited.
@@ -64,6 +64,10 @@ func (v *Verdict) Unwrap() error { return v.Err }
 
 // Done ends the run as a success, without the steps that follow.
 func Done() error { return &Verdict{Outcome: Succeeded} }
+
+// Again ends the run as a success, without the steps that follow. The object runs again after the given time, or the interval if that
+// is shorter.
+func Again(after time.Duration) error { return &Verdict{Outcome: Succeeded, After: after} }
 
 // Wait ends the run because something is missing, such as a dependency or an artifact. Ready becomes False with the reason
 // and the message of err. The object runs again when it is woken, after the given time at the latest.
