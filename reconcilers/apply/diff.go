@@ -37,6 +37,8 @@ type Difference struct {
 	Digest string
 	// Parts identify in the same way what would be done to each object, in the order of the changes.
 	Parts []string
+	// Fields are the lines of Text about each object, in the order of the changes.
+	Fields [][]string
 }
 
 // Diff tells what an Apply with these options, and a Prune of what the inventory has and the set has not, if prune is set,
@@ -105,6 +107,7 @@ func sum(entries []entry, key []byte) *Difference {
 		part := hmac.New(sha256.New, key)
 		_, _ = fmt.Fprintf(part, "%q %s %q %q", e.Group, e.Change, e.lines, e.digest)
 		d.Parts = append(d.Parts, written(part))
+		d.Fields = append(d.Fields, e.lines)
 		_, _ = fmt.Fprintln(all, d.Parts[len(d.Parts)-1])
 	}
 	d.Text, d.Digest = text.String(), written(all)

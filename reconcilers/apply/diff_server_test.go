@@ -114,6 +114,7 @@ func TestDiffOfRecreation(t *testing.T) {
 	same(t, "what is told first", "ConfigMap/NS/fixed deleted\nConfigMap/NS/fixed created\n",
 		strings.Join(strings.SplitAfter(strings.ReplaceAll(anew.Text, b.namespace, "NS"), "\n")[:2], ""))
 	same(t, "two things are done", 2, len(anew.Parts))
+	same(t, "the fields are those of the second", []int{0, len(strings.Split(anew.Text, "\n")) - 3}, []int{len(anew.Fields[0]), len(anew.Fields[1])})
 	same(t, "the second of them is what is left when the first is done", true, slices.Contains(anew.Parts, created.Parts[0]))
 	same(t, "creation is another plan", false, created.Digest == anew.Digest)
 }
