@@ -12,6 +12,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
+	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/instance"
 	"github.com/weir-dev/weir/reconcilers/operator"
 	"github.com/weir-dev/weir/reconcilers/release"
@@ -25,8 +26,7 @@ import (
 const instanceWorkers = 8
 
 // setupInstance adds the controller of the FluxInstance. It runs when its spec or an annotation changes, when something that it
-// deployed is no longer as it was or has become healthy, when its kubeconfig has changed, if that has the watch label, and at its
-// interval.
+// deployed is no longer as it was or has become healthy, when a Secret that it names has changed, and at its interval.
 func setupInstance(p *Process) error {
 	d, err := p.sharedDelivery()
 	if err != nil {
@@ -51,23 +51,21 @@ func setupInstance(p *Process) error {
 	w := newWaker()
 	d.route(fluxv1.FluxInstanceKind, w)
 
-	configs := newConfigs(p.GetAPIReader(), nil)
+	configs := newConfigs(p.GetAPIReader(), nil) // who is told that one has changed must not read the one before
 
 	clusters, err := p.clusters(d, n, configs, instanceWorkers)
 	if err != nil {
 		return err
 	}
 
-	if err := index(context.Background(), p, &fluxv1.FluxInstance{}, byConfig, instanceConfigs); err != nil { // the context only bounds getting the informer
-		return err
-	}
-
 	kind := instance.Kind(instance.Deps{
 		Builder: embedded, Image: image, Namespace: p.Namespace, Remote: clusters,
-		Releases:  release.New(release.Options{Registries: n.registries, Secrets: p, Embedded: embedded, Image: image}),
+		Releases:  release.New(release.Options{Registries: n.registries, Secrets: configs, Embedded: embedded, Image: image}),
 		Home:      instance.Place{Client: p.access.Own(), Applier: d.applier, Hub: d.hub},
 		Operator:  operator.New(operator.Options{Client: p.access.Own(), Namespace: p.Namespace, Pod: p.Pod, Image: p.Image}),
+		PlanKey:   d.plans.get,
 		Takeovers: p.takeovers(),
+		Wake:      func(key types.NamespacedName) { w.Wake(key, engine.Changed) },
 	})
 
 	forget := kind.Forget
@@ -76,27 +74,7 @@ func setupInstance(p *Process) error {
 		forget(key)
 	}
 
-	return add(p, kind, w, true, instanceWorkers, p.watchConfigs(configs, finder(p, &fluxv1.FluxInstanceList{}))...)
-}
-
-// instanceConfigs are the objects whose changes make an instance run.
-func instanceConfigs(i *fluxv1.FluxInstance) []string {
-	key := types.NamespacedName{Namespace: i.Namespace}
-
-	switch k := i.Spec.KubeConfig; {
-	case k == nil:
-		return nil
-	case k.SecretRef != nil:
-		key.Name = k.SecretRef.Name
-
-		return []string{ref("Secret", key)}
-	case k.ConfigMapRef != nil:
-		key.Name = k.ConfigMapRef.Name
-
-		return []string{ref("ConfigMap", key)}
-	}
-
-	return nil
+	return add(p, kind, w, true, instanceWorkers)
 }
 
 // clusters are the remote clusters of a kind with so many workers, until the process ends.

@@ -35,9 +35,7 @@ func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
 	s.memory = r.memories.get(obj)
-	if obj.DeletionTimestamp.IsZero() {
-		s.credentials = r.credentials.current(ctx, obj)
-	}
+	s.credentials = r.credentials.current(ctx, obj)
 	return r.locate(ctx, obj, s)
 }
 
