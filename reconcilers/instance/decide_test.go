@@ -33,6 +33,8 @@ func service(name string) access.Ref {
 }
 
 func TestSuperseded(t *testing.T) {
+	elsewhere := deployment("source-controller")
+	elsewhere.Namespace = "elsewhere"
 	tests := map[string]struct {
 		reason     string
 		have, want []access.Ref
@@ -58,6 +60,12 @@ func TestSuperseded(t *testing.T) {
 			have:   []access.Ref{deployment("weir"), deployment("weir-blue")},
 			want:   []access.Ref{deployment("source-controller"), deployment("source-controller-blue")},
 			result: []access.Ref{deployment("weir"), deployment("weir-blue")},
+		},
+		"OtherNamespace": {
+			reason: "Neither must those of one namespace run beside those of another.",
+			have:   []access.Ref{elsewhere, deployment("source-controller")},
+			want:   []access.Ref{deployment("source-controller")},
+			result: []access.Ref{elsewhere},
 		},
 		"UnifiedShardGone": {
 			reason: "A shard that is removed is no change of topology.",

@@ -150,7 +150,7 @@ func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Opti
 		}, r.Takeovers...),
 		// It belongs to many: what others add is theirs, whatever they add it with.
 		Shared:          []schema.GroupKind{{Kind: "Namespace"}},
-		DropLabels:      []string{"kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},
+		DropLabels:      []string{fluxv1.HubLabel, "kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},
 		DropAnnotations: []string{"meta.helm.sh/release-name", "meta.helm.sh/release-namespace"},
 	}
 }

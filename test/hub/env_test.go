@@ -42,8 +42,9 @@ import (
 )
 
 // The clusters: that of the operator, and two others. They have controllers, for an uninstallation relies on them.
-var home, east, west = cluster.Shared{}, cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}},
-	cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}}
+var home, east, west = cluster.Shared{Options: controlled}, cluster.Shared{Options: controlled}, cluster.Shared{Options: controlled}
+
+var controlled = cluster.Options{Mode: cluster.ControlPlane}
 
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())

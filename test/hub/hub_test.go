@@ -213,14 +213,20 @@ func rotation(e *env) {
 // retarget: in another namespace, the components come when those of the former one are gone, and that namespace stays.
 func retarget(e *env) {
 	e.change("west", func(obj *fluxv1.FluxInstance) { obj.Spec.TargetNamespace = "flux" })
+
+	var stopped bool
+
 	e.run("west", "moved", func(*fluxv1.FluxInstance) bool {
 		former, next := e.west.runs("gitops", "source-controller"), e.west.runs("flux", "source-controller")
-		if former && next {
-			e.t.Error("the components run twice")
-		}
+		stopped = stopped || !former && !next
 
 		return next
 	})
+
+	if !stopped {
+		e.t.Error("the components run twice")
+	}
+
 	e.ready("west")
 
 	if e.west.runs("gitops", "source-controller") || !e.west.exists(&corev1.Namespace{}, "", "gitops") {
@@ -270,6 +276,8 @@ func uninstall(e *env) {
 	if n := e.clusters.Len(); n != 0 {
 		e.t.Errorf("%d clusters are connected to that nobody uses", n)
 	}
+
+	e.gone(own)
 }
 
 // identities: no cluster has got the credentials of another one, in all of that.
