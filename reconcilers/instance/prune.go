@@ -23,7 +23,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	known := references(obj.Status.Inventory)
 	stale := without(known, references(s.changes.Inventory()))
 	stale = append(stale, s.Applier.Orphans(Owner(obj), known)...)
-	if err := s.takeOut(ctx, obj, known, departures(obj, s, stale)); err != nil {
+	if err := s.takeOut(ctx, obj, departures(obj, s, stale)); err != nil {
 		return r.failed(ctx, obj, s, err)
 	}
 	return nil
@@ -31,7 +31,7 @@ func (r *reconciler) prune(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 
 // takeOut deletes what is to go: definitions last, when their controllers are gone and what these would have finalized is released.
 // What cannot be deleted yet stays in the inventory.
-func (s *scope) takeOut(ctx context.Context, obj *fluxv1.FluxInstance, known []access.Ref, leaving []departure) error {
+func (s *scope) takeOut(ctx context.Context, obj *fluxv1.FluxInstance, leaving []departure) error {
 	var kept, doomed []access.Ref
 	for _, d := range leaving {
 		if d.stays {
@@ -45,7 +45,7 @@ func (s *scope) takeOut(ctx context.Context, obj *fluxv1.FluxInstance, known []a
 	}
 	definitions, others := split(doomed)
 	if len(definitions) > 0 {
-		if err := s.stopAll(ctx, obj, known, slices.DeleteFunc(slices.Clone(others), isNoDeployment)); err != nil {
+		if err := s.stopAll(ctx, obj, slices.DeleteFunc(slices.Clone(others), isNoDeployment)); err != nil {
 			return err
 		}
 	}
@@ -82,13 +82,22 @@ func (s *scope) undefine(ctx context.Context, obj *fluxv1.FluxInstance, definiti
 		return definitions, err
 	}
 	left, err = s.lingering(ctx, definitions)
+	if err == nil && len(left) > 0 {
+		err = s.awaitEnd(ctx, obj, left)
+	}
 	if err != nil {
 		return definitions, err
 	}
-	if len(left) > 0 {
-		s.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
-	}
 	return left, nil
+}
+
+// awaitEnd makes the hub wake the instance when the objects are gone. What was deleted is no longer observed.
+func (p Place) awaitEnd(ctx context.Context, obj *fluxv1.FluxInstance, refs []access.Ref) error {
+	if err := p.adopt(ctx, obj, refs); err != nil {
+		return err
+	}
+	p.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(refs), Gone: true})
+	return nil
 }
 
 // lingering returns those of the references whose objects are on their way out. Others that are still there were not deleted on purpose:

@@ -21,7 +21,7 @@ func (r *reconciler) retire(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 		err = r.rehearse(ctx, obj, s)
 	}
 	if err == nil {
-		err = s.stopAll(ctx, obj, s.previous, old)
+		err = s.stopAll(ctx, obj, old)
 	}
 	if err != nil {
 		return r.failed(ctx, obj, s, err)

@@ -14,7 +14,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/engine"
-	"github.com/weir-dev/weir/reconcilers/health"
 )
 
 // keep ends the deletion of an instance that is suspended, or that has deployed nothing: what runs goes on running.
@@ -42,12 +41,11 @@ func (p Place) adopt(ctx context.Context, obj *fluxv1.FluxInstance, inventory []
 // objects that it reconciles are deleted with their definitions.
 func (r *reconciler) stop(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	deployments := slices.DeleteFunc(slices.Clone(s.previous), isNoDeployment)
-	return s.stopAll(ctx, obj, s.previous, deployments)
+	return s.stopAll(ctx, obj, deployments)
 }
 
 // stopAll deletes Deployments of the instance with their pods, and waits until all of it is gone.
-func (p Place) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inventory, deployments []access.Ref) error {
-	owner := Owner(obj)
+func (p Place) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, deployments []access.Ref) error {
 	var left []access.Ref
 	for _, ref := range deployments {
 		gone, err := p.stopOne(ctx, obj, ref)
@@ -61,10 +59,9 @@ func (p Place) stopAll(ctx context.Context, obj *fluxv1.FluxInstance, inventory,
 	if len(left) == 0 {
 		return nil
 	}
-	if err := p.adopt(ctx, obj, inventory); err != nil {
+	if err := p.awaitEnd(ctx, obj, left); err != nil {
 		return err
 	}
-	p.Hub.Await(owner.ID, &health.Goal{IDs: identities(left), Gone: true})
 	return engine.Await(recheck, "Waiting for "+list(left)+" to stop")
 }
 
@@ -104,7 +101,9 @@ func (r *reconciler) remove(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	s.Hub.Await(Owner(obj).ID, &health.Goal{IDs: identities(left), Gone: true})
+	if err := s.awaitEnd(ctx, obj, left); err != nil {
+		return err
+	}
 	return engine.Await(recheck, "Waiting for "+list(left)+" to be gone")
 }
 
