@@ -31,6 +31,7 @@ import (
 	manifests "github.com/weir-dev/weir/config/distribution"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/approval"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/health"
@@ -62,9 +63,13 @@ type env struct {
 	runner interface {
 		Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error)
 	}
-	woken   chan struct{}
-	hub     *health.Hub
-	metrics *prometheus.Registry
+	image    string            // that this process runs
+	operator instance.Operator // its Deployment, if it has one
+	woken    chan struct{}
+	hub      *health.Hub
+	metrics  *prometheus.Registry
+	planKey  approval.Source
+	builder  func(instance.Builder) instance.Builder // what a test makes of the next operator's; nil leaves it as it is
 
 	mu     sync.Mutex
 	events []string
@@ -102,7 +107,8 @@ func start(t *testing.T) *env {
 	factory, err := access.New(config, access.Options{})
 	must(t, err)
 
-	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1)}
+	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey}
+	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
 	e.restart()
 	e.define()
 	e.namespace()
@@ -117,7 +123,7 @@ func (e *env) restart() {
 	}
 	dist, err := distribution.Load(manifests.FS(), crd.FS())
 	must(e.t, err)
-	image, err := distribution.ParseImage("registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64))
+	image, err := distribution.ParseImage(e.image)
 	must(e.t, err)
 	wake := func(access.ID, health.Cause) {
 		select {
@@ -139,8 +145,12 @@ func (e *env) restart() {
 		Embedded: dist, Image: image,
 	})
 	applier := apply.New(hub, apply.ApplierOptions{Wake: wake, Metrics: metrics, Clock: pace{clock: e.clock}})
+	var builder instance.Builder = dist
+	if e.builder != nil {
+		builder = e.builder(dist)
+	}
 	kind := instance.Kind(instance.Deps{
-		Builder: dist, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace,
+		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace, Operator: e.operator,
 		Wake: func(types.NamespacedName) { wake(access.ID{}, health.Settled) },
 		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})
