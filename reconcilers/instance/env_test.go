@@ -31,6 +31,7 @@ import (
 	manifests "github.com/weir-dev/weir/config/distribution"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/approval"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/health"
@@ -67,6 +68,7 @@ type env struct {
 	woken    chan struct{}
 	hub      *health.Hub
 	metrics  *prometheus.Registry
+	planKey  approval.Source
 	builder  func(instance.Builder) instance.Builder // what a test makes of the next operator's; nil leaves it as it is
 
 	mu     sync.Mutex
@@ -105,7 +107,7 @@ func start(t *testing.T) *env {
 	factory, err := access.New(config, access.Options{})
 	must(t, err)
 
-	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1)}
+	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey}
 	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
 	e.restart()
 	e.define()
@@ -148,7 +150,7 @@ func (e *env) restart() {
 		builder = e.builder(dist)
 	}
 	kind := instance.Kind(instance.Deps{
-		Builder: builder, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace, Operator: e.operator,
+		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace, Operator: e.operator,
 		Wake: func(types.NamespacedName) { wake(access.ID{}, health.Settled) },
 		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})

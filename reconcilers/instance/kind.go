@@ -13,6 +13,7 @@ import (
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
+	"github.com/weir-dev/weir/reconcilers/approval"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/release"
@@ -59,6 +60,9 @@ type Deps struct {
 	// interval.
 	Wake func(instance types.NamespacedName)
 
+	// PlanKey returns the secret of the process that makes the digests of plans. Nil refuses plans.
+	PlanKey approval.Source
+
 	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
 	Takeovers []apply.Takeover
 
@@ -98,6 +102,7 @@ type scope struct {
 	attempt     string            // what an upgrade to that would be begun with; set by choose
 	way         way               // where the run goes; set by choose, and by hold
 	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
+	wake        time.Duration     // until the next maintenance window opens, if the run waits for one; set by gate
 	began       bool              // an upgrade is about to be; set by begin
 	keeping     *keeping          // why the target is the last good one; set by choose, and by hold
 	full        bool              // whether all is checked, whatever was seen; set by apply
@@ -136,6 +141,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 			{Name: "build", Reason: meta.BuildFailedReason, Run: r.build},
 			{Name: "choose", Reason: meta.ReconciliationFailedReason, Run: r.choose},
 			{Name: "claim", Reason: meta.ReconciliationFailedReason, Run: r.claim},
+			{Name: "gate", Reason: meta.ReconciliationFailedReason, Run: r.gate},
 			{Name: "check", Reason: meta.ReconciliationFailedReason, Run: r.check},
 			{Name: "begin", Reason: meta.ReconciliationFailedReason, Run: r.begin},
 			{Name: "retire", Reason: meta.ReconciliationFailedReason, Run: r.retire},
@@ -146,6 +152,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 			{Name: "migrate", Reason: meta.ReconciliationFailedReason, Run: r.migrate},
 			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
 			{Name: "operator", Reason: meta.ReconciliationFailedReason, Run: r.operator},
+			{Name: "again", Reason: meta.ReconciliationFailedReason, Run: r.again},
 		},
 		Delete: engine.Steps[*fluxv1.FluxInstance, scope]{
 			{Name: "keep", Reason: meta.ReconciliationFailedReason, Run: r.keep},

@@ -288,20 +288,3 @@ func minor(revision string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
-
-// prospects says what has to be done about stored objects before the target can be applied, and what becomes of what is deployed now and
-// that the target does not have. One line for each, for a plan.
-func (s *scope) prospects(ctx context.Context, obj *fluxv1.FluxInstance) ([]string, error) {
-	all, err := s.replacements(ctx, obj)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, x := range all {
-		lines = append(lines, x.String())
-	}
-	for _, d := range s.leaving(obj) {
-		lines = append(lines, d.String())
-	}
-	return lines, nil
-}

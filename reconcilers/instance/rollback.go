@@ -26,6 +26,7 @@ func (r *reconciler) giveUp(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 		return err
 	}
 	u.Message, u.HealthyAt = why, nil
+	spend(obj)
 	failure := "upgrade to " + u.To + " failed: " + why
 	if hindrance != "" {
 		now := metav1.NewTime(r.Now())
