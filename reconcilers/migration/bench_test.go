@@ -212,15 +212,15 @@ func (b *bench) definition() *migration.Definition {
 
 func (b *bench) migrate(o migration.Options) (int, error) {
 	b.t.Helper()
-	return b.run(b.t.Context(), b.definition(), o)
+	return b.run(b.t.Context(), b.definition(), o, nil)
 }
 
-func (b *bench) run(ctx context.Context, d *migration.Definition, o migration.Options) (int, error) {
+func (b *bench) run(ctx context.Context, d *migration.Definition, o migration.Options, progress func(int)) (int, error) {
 	b.t.Helper()
 	o.Manager = "migrator"
 	m, err := migration.New(d, o)
 	b.must(err)
-	return m.Run(ctx, b.c)
+	return m.Run(ctx, b.c, progress)
 }
 
 // managers says who manages what, one line for each entry.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -36,14 +37,24 @@ type Options struct {
 	Keep bool
 	// Concurrency is the number of requests in parallel. Zero stands for 8.
 	Concurrency int
-	// Progress is optionally told, from time to time, how many objects were looked at. It must not block.
-	Progress func(objects int)
+}
+
+// fit are the options for a definition, with those that were left out.
+func (o Options) fit(d *Definition) Options {
+	if o.Concurrency <= 0 {
+		o.Concurrency = defaultConcurrency
+	}
+	if len(o.Stay) == 0 {
+		o.Stay = d.Served
+	}
+	return o
 }
 
 // Migration brings the objects of one definition to its storage version. It is used by one goroutine at a time.
 type Migration struct {
 	definition *Definition
 	options    Options
+	progress   func(objects int)
 
 	mu       sync.Mutex
 	seen     map[types.UID]struct{} // objects that need no second look
@@ -56,23 +67,17 @@ func New(d *Definition, o Options) (*Migration, error) {
 	if o.Manager == "" {
 		return nil, errors.New("a migration needs a field manager")
 	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = defaultConcurrency
-	}
-	if len(o.Stay) == 0 {
-		o.Stay = d.Served
-	}
-	return &Migration{definition: d, options: o, seen: map[types.UID]struct{}{}}, nil
+	return &Migration{definition: d, options: o.fit(d), seen: map[types.UID]struct{}{}}, nil
 }
 
 // Run stores all objects of the definition in its storage version and then, if that worked for each of them, says so in
 // status.storedVersions. If the definition was changed since it was read, the error is a conflict (apierrors.IsConflict), and
 // what Read returns then needs another migration. Objects that go meanwhile are no failures, and neither are those that somebody
 // writes: that stores them too. It goes on after a failure and returns all of them as *Error. The number is that of the objects
-// that are in place. It may be cut off at any point: another Run goes on with what is left, a Migration that is made anew begins
-// again.
-func (m *Migration) Run(ctx context.Context, c *access.Client) (objects int, err error) {
-	m.failures = nil
+// that are in place; progress, if it is not nil, is told of it from time to time, and must not block. It may be cut off at any point:
+// another Run goes on with what is left, a Migration that is made anew begins again.
+func (m *Migration) Run(ctx context.Context, c *access.Client, progress func(objects int)) (objects int, err error) {
+	m.failures, m.progress = nil, progress
 	p := &pass{Migration: m, client: c}
 	if err := p.each(ctx); err != nil {
 		return m.done, err
@@ -86,8 +91,11 @@ func (m *Migration) Run(ctx context.Context, c *access.Client) (objects int, err
 	return m.done, p.settle(ctx)
 }
 
-// Fits tells whether the migration is of the definition as it is now: what was done for another spec has to be done again.
-func (m *Migration) Fits(d *Definition) bool { return m.definition.same(d) }
+// Fits tells whether the migration is what New would make: of the definition as it is now, for what was done for another spec has to be
+// done again; and with the options.
+func (m *Migration) Fits(d *Definition, o Options) bool {
+	return m.definition.same(d) && reflect.DeepEqual(m.options, o.fit(d))
+}
 
 // pass is one run of a migration.
 type pass struct {
@@ -164,8 +172,8 @@ func (m *Migration) count(ctx context.Context, item *metav1.PartialObjectMetadat
 	switch {
 	case err == nil:
 		m.done++
-		if m.options.Progress != nil && m.done%100 == 0 {
-			m.options.Progress(m.done)
+		if m.progress != nil && m.done%100 == 0 {
+			m.progress(m.done)
 		}
 	case ctx.Err() != nil:
 		return

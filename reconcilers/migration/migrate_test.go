@@ -151,7 +151,7 @@ func TestChanged(t *testing.T) {
 		b.before.Store(nil)
 		b.change("v1beta1*", "v1")
 	})
-	_, err := b.run(t.Context(), old, migration.Options{})
+	_, err := b.run(t.Context(), old, migration.Options{}, nil)
 	if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "was changed while its objects were migrated") {
 		t.Errorf("error is %v", err)
 	}
@@ -200,7 +200,7 @@ func TestKilled(t *testing.T) {
 
 	ctx, kill := context.WithCancelCause(t.Context())
 	b.during(700, func(*access.Client, *http.Request) { kill(errors.New("killed")) })
-	n, err := b.run(ctx, b.definition(), migration.Options{Stay: []string{"v1"}})
+	n, err := b.run(ctx, b.definition(), migration.Options{Stay: []string{"v1"}}, nil)
 	if err == nil || n == 0 || n >= many {
 		t.Fatalf("%d objects were migrated before the end: %v", n, err)
 	}
@@ -215,11 +215,11 @@ func TestKilled(t *testing.T) {
 	b.c = b.client()
 	var told []int
 	var mu sync.Mutex
-	n, err = b.migrate(migration.Options{Stay: []string{"v1"}, Progress: func(objects int) {
+	n, err = b.run(t.Context(), b.definition(), migration.Options{Stay: []string{"v1"}}, func(objects int) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, objects)
-	}})
+	})
 	b.must(err)
 	if n != many || !b.definition().Settled() || len(told) != many/100 {
 		t.Errorf("migrated %d objects, told of %v, definition %+v", n, told, b.definition())
@@ -249,9 +249,10 @@ func TestRefusedObjects(t *testing.T) {
 	b.change("v1beta1", "v1*")
 	before := b.get("good").GetResourceVersion()
 
-	m, err := migration.New(b.definition(), migration.Options{Manager: "migrator"})
+	o := migration.Options{Manager: "migrator"}
+	m, err := migration.New(b.definition(), o)
 	b.must(err)
-	n, err := m.Run(t.Context(), b.c)
+	n, err := m.Run(t.Context(), b.c, nil)
 	failed, ok := errors.AsType[*migration.Error](err)
 	if !ok || failed.Count != 7 || len(failed.Failures) != 7 || n != 1 {
 		t.Fatalf("%d objects, error %v", n, err)
@@ -263,7 +264,7 @@ func TestRefusedObjects(t *testing.T) {
 	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if d := b.definition(); d.Settled() || !m.Fits(d) || b.get("good").GetResourceVersion() == before {
+	if d := b.definition(); d.Settled() || !m.Fits(d, o) || m.Fits(d, migration.Options{Manager: "migrator", Stay: []string{"v1"}}) || b.get("good").GetResourceVersion() == before {
 		t.Errorf("definition %+v", d)
 	}
 
@@ -279,7 +280,7 @@ func TestRefusedObjects(t *testing.T) {
 		}
 	}
 	b.before.Store(&hook)
-	if n, err = m.Run(t.Context(), b.c); err != nil || n != 8 || !b.definition().Settled() {
+	if n, err = m.Run(t.Context(), b.c, nil); err != nil || n != 8 || !b.definition().Settled() {
 		t.Errorf("%d objects, error %v", n, err)
 	}
 	slices.Sort(patched)
