@@ -41,7 +41,7 @@ func (p *Process) sharedDelivery() (*delivery, error) {
 		wakers: map[string]*waker{}, metrics: corrections,
 		plans: &planKey{namespace: p.Namespace, live: p.GetAPIReader(), writer: p.GetClient()},
 	}
-	d.hub = health.New(p.access.Own(), health.Options{Wake: d.wake})
+	d.hub = health.New(p.access.Own(), health.Options{Wake: d.wake, Restored: p.history.rewritten})
 	d.applier = apply.New(d.hub, apply.ApplierOptions{Wake: d.wake, Metrics: corrections})
 	p.delivery = d
 

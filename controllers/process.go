@@ -154,6 +154,7 @@ type Process struct {
 
 	engine   engine.Options
 	access   *access.Factory
+	history  *history
 	events   *events.Recorder
 	secrets  *reads[*corev1.Secret]
 	accounts *reads[*corev1.ServiceAccount]
@@ -176,8 +177,10 @@ func New(o Options) (*Process, error) {
 		return nil, err
 	}
 
+	past := newHistory()
 	o.Config = rest.CopyConfig(o.Config)
 	o.Config.Wrap(count)
+	o.Config.Wrap(past.transport)
 
 	api, err := access.New(o.direct(), access.Options{UserAgent: o.UserAgent})
 	if err != nil {
@@ -188,12 +191,19 @@ func New(o Options) (*Process, error) {
 		return nil, err
 	}
 
-	mgr, err := manager.New(o.managed(), o.manager(scheme))
+	mo := o.manager(scheme)
+	mo.Cache.NewInformer = past.informer
+
+	mgr, err := manager.New(o.managed(), mo)
 	if err != nil {
 		return nil, fmt.Errorf("make manager: %w", err)
 	}
 
-	p := &Process{Options: o, Manager: mgr, access: api}
+	if err := mgr.Add(past); err != nil {
+		return nil, fmt.Errorf("add the watch over the past: %w", err)
+	}
+
+	p := &Process{Options: o, Manager: mgr, access: api, history: past}
 	p.secrets = newReads(p.GetAPIReader(), func() *corev1.Secret { return &corev1.Secret{} }, weight)
 	p.accounts = newReads(p.GetAPIReader(), func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} }, nil)
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -116,6 +117,10 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
+// errAway says that there was no API server to watch at. The one that comes back may have another past, for its storage was restored from
+// a backup: nothing in a watch that is taken up tells of that.
+var errAway = errors.New("the API server was away")
+
 // follow watches until the state of the watch is lost and everything has to be listed again. A watch that ends is
 // taken up where it ended.
 func (f *feed) follow(ctx context.Context, version *string) error {
@@ -124,7 +129,7 @@ func (f *feed) follow(ctx context.Context, version *string) error {
 		before := *version
 		err := f.watch(ctx, version)
 		switch {
-		case ctx.Err() != nil, isLost(err):
+		case ctx.Err() != nil, isLost(err), errors.Is(err, errAway):
 			return err
 		case *version != before:
 			retry = minRetry
@@ -152,16 +157,21 @@ func (f *feed) list(ctx context.Context) (string, error) {
 	}
 	gvk := m.GroupVersion().WithKind(m.Kind)
 	found := map[key]struct{}{}
+	past := f.hub.past(f)
 	version, err := client.Each(ctx, f.gk, f.query(), func(item access.Item) error {
 		s, err := f.look(item, gvk)
 		if err != nil {
 			return err
 		}
 		found[s.key] = struct{}{}
+		past.meet(s)
 		return f.hub.show(f, s)
 	})
 	if err != nil {
 		return "", err
+	}
+	if err := past.contradicts(Revision(version)); err != nil && f.hub.restored != nil {
+		f.hub.restored(err)
 	}
 	f.hub.listed(f, found, Revision(version), gvk.Version)
 	return version, nil
@@ -171,6 +181,9 @@ func (f *feed) list(ctx context.Context) (string, error) {
 func (f *feed) watch(ctx context.Context, version *string) error {
 	gvk := schema.GroupVersionKind{Group: f.gk.Group, Version: f.version, Kind: f.gk.Kind}
 	w, err := f.hub.client.Watch(ctx, f.gk, f.query(), *version)
+	if isAway(err) && !isLost(err) {
+		return fmt.Errorf("%w: %w", errAway, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -262,6 +275,12 @@ func isRefusal(err error) bool {
 func isLost(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsNotFound(err) ||
 		apimeta.IsNoMatchError(err) || isRefusal(err)
+}
+
+// isAway tells that an error is not the answer of an API server that works.
+func isAway(err error) bool {
+	status := apierrors.APIStatus(nil)
+	return err != nil && (!errors.As(err, &status) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err))
 }
 
 // rest pauses for about the duration, or until it is kicked.

@@ -43,14 +43,20 @@ type bench struct {
 	hub       *health.Hub
 	namespace string
 	woken     chan access.ID
+	restored  chan error
 }
 
 var benches atomic.Int64
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	config := shared.Start(t).Config()
-	b := &bench{t: t, counter: &accesstest.Counter{}, cutter: &cutter{}, woken: make(chan access.ID, 1000)}
+	return newBenchOn(t, shared.Start(t))
+}
+
+func newBenchOn(t testing.TB, on *cluster.Cluster) *bench {
+	t.Helper()
+	config := on.Config()
+	b := &bench{t: t, counter: &accesstest.Counter{}, cutter: &cutter{}, woken: make(chan access.ID, 1000), restored: make(chan error, 10)}
 	transport := func(next http.RoundTripper) http.RoundTripper { return b.cutter.transport(b.counter.Transport(next)) }
 	var err error
 	if b.factory, err = access.New(config, access.Options{Transport: transport}); err != nil {
@@ -71,7 +77,10 @@ func (b *bench) start(c *access.Client) {
 	if b.hub != nil {
 		b.hub.Close()
 	}
-	b.hub = health.New(c, health.Options{Wake: func(owner access.ID, _ health.Cause) { b.woken <- owner }})
+	b.hub = health.New(c, health.Options{
+		Wake:     func(owner access.ID, _ health.Cause) { b.woken <- owner },
+		Restored: func(err error) { b.restored <- err },
+	})
 	b.t.Cleanup(b.hub.Close)
 }
 

@@ -29,6 +29,10 @@ const closeDelay = 30 * time.Second
 type Options struct {
 	// Wake is called, never under the hub's lock, when what an owner awaits has come. It must not block. It is required.
 	Wake func(owner access.ID, cause Cause)
+	// Restored is called when the API server knows less than it did, because its storage was restored from a backup. Resource versions are
+	// then given out a second time, so that neither the hub nor who compares them is right any more: the hub has to be replaced by another
+	// one. It must not wait for that, and may be called more than once. Nil leaves it at that.
+	Restored func(error)
 	// Clock is for delays. Nil stands for the machine's.
 	Clock clock.WithDelayedExecution
 	// Room is for what is kept of the objects. Nil has no bounds.
@@ -44,6 +48,8 @@ type Hub struct {
 	wake   func(access.ID, Cause)
 	clock  clock.WithDelayedExecution
 	room   *access.Room
+
+	restored func(error)
 
 	ctx  context.Context // of all watches
 	stop context.CancelFunc
@@ -65,7 +71,7 @@ func New(client *access.Client, o Options) *Hub {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Hub{
-		client: client, wake: o.Wake, clock: o.Clock, room: o.Room, ctx: ctx, stop: stop,
+		client: client, wake: o.Wake, clock: o.Clock, room: o.Room, restored: o.Restored, ctx: ctx, stop: stop,
 		feeds: map[source]*feed{}, owners: map[access.ID]*owner{},
 	}
 }

@@ -206,9 +206,23 @@ func (l *link) factory(ctx context.Context, cluster *Cluster) (*access.Factory, 
 }
 
 func (l *link) open(factory *access.Factory) *Cluster {
-	hub := health.New(factory.Own(), health.Options{Wake: l.all.Wake, Room: l.room})
+	cluster := &Cluster{Access: factory}
+	cluster.Hub = health.New(factory.Own(), health.Options{
+		Wake: l.all.Wake, Room: l.room, Restored: func(error) { l.all.spawn(func() { l.renew(cluster) }) },
+	})
+	cluster.Applier = apply.New(cluster.Hub, apply.ApplierOptions{Wake: l.all.Wake, Metrics: l.all.Metrics})
 
-	return &Cluster{Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: l.all.Wake, Metrics: l.all.Metrics})}
+	return cluster
+}
+
+// renew takes away a cluster that was restored from a backup, of which nothing is true that is known: those who have it look at all of it
+// again.
+func (l *link) renew(cluster *Cluster) {
+	l.move(cluster)
+
+	for _, owner := range l.all.owners(l) {
+		l.all.Wake(owner, health.Drifted)
+	}
 }
 
 // drop forgets an owner; if it was the last one, the link ends.

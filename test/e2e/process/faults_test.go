@@ -35,7 +35,12 @@ type faultStage struct {
 func newFaultStage(t *testing.T, args ...string) *faultStage {
 	t.Helper()
 
-	c := faulty.Start(t)
+	return newFaultStageOn(t, faulty.Start(t), args...)
+}
+
+func newFaultStageOn(t *testing.T, c *cluster.Cluster, args ...string) *faultStage {
+	t.Helper()
+
 	gate := must(platform.NewGate(c.Config(), t.TempDir()))(t)
 	t.Cleanup(func() { _ = gate.Close() }) //nolint:errcheck // nobody comes any more
 
