@@ -197,7 +197,7 @@ func TestConflict(t *testing.T) {
 // TestResident holds that a cluster with an instance, and so an operator, of its own is left alone.
 func TestResident(t *testing.T) {
 	e := start(t)
-	define(t, e.east.client)
+	define(t, e.east.client, "fluxinstances", &fluxv1.FluxInstanceList{})
 	must(t, e.east.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}))
 
 	theirs := &fluxv1.FluxInstance{ObjectMeta: metav1.ObjectMeta{Namespace: "theirs", Name: "flux"}}

@@ -160,7 +160,7 @@ func start(t *testing.T) *env {
 		home: newSite(t, &home, "home"), east: newSite(t, &east, "east"), west: newSite(t, &west, "west"),
 	}
 	e.c = e.home.client
-	define(t, e.c)
+	define(t, e.c, "fluxinstances", &fluxv1.FluxInstanceList{})
 	e.namespace(own)
 	e.operate()
 	t.Cleanup(e.stop)
@@ -199,11 +199,11 @@ func (e *env) stop() {
 	}
 }
 
-// define installs the definition of the instance, as the operator's install manifest does.
-func define(t *testing.T, c client.Client) {
+// define installs a definition, as the operator's install manifest does.
+func define(t *testing.T, c client.Client, name string, list client.ObjectList) {
 	t.Helper()
 
-	content, err := os.ReadFile("../../config/crd/bases/fluxcd.controlplane.io_fluxinstances.yaml")
+	content, err := os.ReadFile("../../config/crd/bases/fluxcd.controlplane.io_" + name + ".yaml")
 	must(t, err)
 
 	definition := &apiextensionsv1.CustomResourceDefinition{}
@@ -213,9 +213,7 @@ func define(t *testing.T, c client.Client) {
 		must(t, err)
 	}
 
-	eventually(t, "the definition of FluxInstance is established", func() error {
-		return c.List(t.Context(), &fluxv1.FluxInstanceList{})
-	})
+	eventually(t, "the definition of "+name+" is established", func() error { return c.List(t.Context(), list) })
 }
 
 func (e *env) namespace(name string) {

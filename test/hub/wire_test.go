@@ -1,12 +1,16 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +31,11 @@ type wire struct {
 	holds atomic.Int64 // how many there were
 	asked atomic.Int64 // requests
 
+	// rename are names that the one who asks knows by others than the cluster, of the same length, and only is a label selector of what
+	// there is to see of the kinds that have a selector. Set before anybody asks.
+	rename []renaming
+	only   string
+
 	mu        sync.Mutex
 	strangers []string
 }
@@ -45,12 +54,17 @@ func newWire(t *testing.T, config *rest.Config, token string) *wire {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
 			r.Out.Header.Del("Authorization")
+			w.outward(r.Out)
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		ModifyResponse: w.inward,
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	w.server = httptest.NewTLSServer(http.HandlerFunc(func(answer http.ResponseWriter, req *http.Request) {
+	w.server = httptest.NewUnstartedServer(http.HandlerFunc(func(answer http.ResponseWriter, req *http.Request) {
 		w.serve(answer, req, pass)
 	}))
+	w.server.EnableHTTP2 = true
+	w.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	w.server.StartTLS()
 	t.Cleanup(func() {
 		w.server.CloseClientConnections()
 		w.server.Close()
@@ -120,3 +134,92 @@ func (w *wire) kubeconfig() []byte {
 
 	return raw
 }
+
+// renaming is a name on both sides of a wire. Both are of one length, so that nothing that holds one has another length.
+type renaming struct{ inside, outside string }
+
+// outward changes the names in a request into those that the cluster knows.
+func (w *wire) outward(req *http.Request) {
+	if len(w.rename) == 0 {
+		return
+	}
+
+	for _, n := range w.rename {
+		req.URL.Path = strings.ReplaceAll(req.URL.Path, n.inside, n.outside)
+		req.URL.RawQuery = strings.ReplaceAll(req.URL.RawQuery, n.inside, n.outside)
+	}
+
+	if q := req.URL.Query(); q.Has("labelSelector") {
+		q.Set("labelSelector", q.Get("labelSelector")+","+w.only)
+		req.URL.RawQuery = q.Encode()
+	}
+
+	req.Header.Del("Accept-Encoding") // what is compressed has no names
+
+	if req.Body != nil {
+		req.Body = &renamed{from: req.Body, names: w.rename, outward: true}
+	}
+}
+
+// inward changes the names in a response into those that who asks knows.
+func (w *wire) inward(resp *http.Response) error {
+	if len(w.rename) > 0 {
+		resp.Body = &renamed{from: resp.Body, names: w.rename}
+	}
+
+	return nil
+}
+
+// renamed is a body with other names. What may be the begin of one is held back until the rest has come.
+type renamed struct {
+	from    io.ReadCloser
+	names   []renaming
+	outward bool
+
+	held, ready []byte
+	err         error
+}
+
+// Read implements io.Reader.
+func (r *renamed) Read(into []byte) (int, error) {
+	for len(r.ready) == 0 && r.err == nil {
+		buffer := make([]byte, 32<<10)
+
+		var n int
+		n, r.err = r.from.Read(buffer)
+		r.take(append(r.held, buffer[:n]...))
+	}
+
+	n := copy(into, r.ready)
+	r.ready = r.ready[n:]
+
+	if len(r.ready) > 0 {
+		return n, nil
+	}
+
+	return n, r.err
+}
+
+func (r *renamed) take(chunk []byte) {
+	hold := 0
+
+	for _, n := range r.names {
+		old, next := n.outside, n.inside
+		if r.outward {
+			old, next = next, old
+		}
+
+		chunk = bytes.ReplaceAll(chunk, []byte(old), []byte(next))
+
+		for i := min(len(old)-1, len(chunk)); i > hold && r.err == nil; i-- {
+			if bytes.HasSuffix(chunk, []byte(old[:i])) {
+				hold = i
+			}
+		}
+	}
+
+	r.ready, r.held = chunk[:len(chunk)-hold], bytes.Clone(chunk[len(chunk)-hold:])
+}
+
+// Close implements io.Closer.
+func (r *renamed) Close() error { return r.from.Close() }

@@ -125,6 +125,9 @@ func (m *Manager) Ready(ctx context.Context) error {
 // IsReady returns nil if the process says that it is ready.
 func (m *Manager) IsReady(ctx context.Context) error { return get(ctx, "http://"+m.health+"/readyz") }
 
+// PID returns the number of the process, which runs.
+func (m *Manager) PID() int { return m.process.Process.Pid }
+
 // Address returns where the process serves its artifacts.
 func (m *Manager) Address() string { return m.storage }
 
