@@ -48,6 +48,8 @@ func departures(obj *fluxv1.FluxInstance, s *scope, stale []access.Ref) []depart
 			d.orphans, d.why = true, ", and what it has deployed stays: "+servedBy(ref)+" is not there to delete it"
 		case isKustomization(ref):
 			d.why = ", with what it has deployed"
+		case isClaim(ref):
+			d.why = ", with its contents"
 		}
 		out = append(out, d)
 	}

@@ -60,6 +60,12 @@ func TestLeaving(t *testing.T) {
 				"Kustomization/flux-system/flux-system is deleted, and what it has deployed stays: kustomize-controller is not there to delete it",
 			},
 		},
+		"Volume": {
+			reason:   "Who no longer wants it knows what it takes along.",
+			previous: []access.Ref{{ID: access.ID{Kind: "PersistentVolumeClaim", Namespace: "flux-system", Name: "source-controller"}}},
+			scope:    scope{set: set("source-controller")},
+			want:     []string{"PersistentVolumeClaim/flux-system/source-controller is deleted, with its contents"},
+		},
 		"GoingBack": {
 			reason: "What a failed release has brought goes, but for what users may have made with it meanwhile.",
 			prune:  &fluxv1.Pruning{Definitions: true, Synced: true}, previous: previous,

@@ -215,8 +215,8 @@ func (r *reconciler) bring(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 // migrate brings what is stored to the storage versions of the definitions, now that the new release works. What cannot be migrated does
 // not make the release bad: it is told, and tried again.
 func (r *reconciler) migrate(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	if s.keeping != nil {
-		return nil
+	if failed := engine.IsTrue(obj, fluxv1.MigrationFailedCondition); s.way == returning || s.keeping != nil && !failed {
+		return nil // what is kept was migrated when it came, or is being tried again
 	}
 	if !obj.GetMigrateResources() {
 		engine.Unset(obj, fluxv1.MigrationFailedCondition)

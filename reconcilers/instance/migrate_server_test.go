@@ -19,6 +19,7 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/test/registry"
 	"github.com/weir-dev/weir/test/upstream"
 )
@@ -211,6 +212,42 @@ func TestMigrationFails(t *testing.T) {
 	obj = e.at("v2.9.7")
 	if diff := cmp.Diff([]string{"v1"}, e.versions()); diff != "" || isTrue(obj, fluxv1.MigrationFailedCondition) {
 		t.Errorf("status %+v, versions (-want +got):\n%s", obj.Status.Conditions, diff)
+	}
+	e.leave()
+}
+
+// TestMigrationHeld tries a migration that failed again while the next release waits for its time.
+func TestMigrationHeld(t *testing.T) {
+	p, e := newShop(t), start(t)
+	p.publish("v2.9.5", "v1beta3*", "v1")
+	e.create(p.spec("upgrade: {windows: [{schedule: '0 0 29 2 *', duration: 1m}]}\n"))
+	e.at("v2.9.5")
+	must(t, e.bucket("fleet", "v1beta3", "bad", "one.example.com"))
+	lift := e.deny("source.toolkit.fluxcd.io", "buckets", "bad", func() error { return e.bucket("fleet", "v1beta3", "bad", "two.example.com") })
+	p.publish("v2.9.6", "v1beta3", "v1*")
+	e.clock.advance(artifactInterval)
+	e.change(func(obj *fluxv1.FluxInstance) {
+		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, meta.ReconcileRequestAnnotation, "now")
+		metav1.SetMetaDataAnnotation(&obj.ObjectMeta, meta.ForceRequestAnnotation, "now")
+	})
+	if obj := e.at("v2.9.6"); !isTrue(obj, fluxv1.MigrationFailedCondition) {
+		t.Fatalf("conditions %+v", obj.Status.Conditions)
+	}
+
+	p.publish("v2.9.7", "v1*")
+	e.clock.advance(artifactInterval)
+	obj := e.run("waiting for its time", func(obj *fluxv1.FluxInstance) bool {
+		c := engine.Condition(obj, fluxv1.UpgradedCondition)
+		return c != nil && c.Reason == fluxv1.UpgradeWindowReason
+	})
+	if !isTrue(obj, fluxv1.MigrationFailedCondition) {
+		t.Errorf("conditions %+v", obj.Status.Conditions)
+	}
+	lift()
+	e.clock.advance(6 * time.Minute)
+	obj = e.run("migrated", func(obj *fluxv1.FluxInstance) bool { return !isTrue(obj, fluxv1.MigrationFailedCondition) })
+	if diff := cmp.Diff([]string{"v1"}, e.stored()); diff != "" || !strings.HasPrefix(obj.Status.LastAppliedRevision, "v2.9.6@") {
+		t.Errorf("at %s, stored versions (-want +got):\n%s", obj.Status.LastAppliedRevision, diff)
 	}
 	e.leave()
 }

@@ -72,7 +72,11 @@ func (s *scope) undefine(ctx context.Context, obj *fluxv1.FluxInstance, definiti
 		if err != nil {
 			return definitions, fmt.Errorf("get %q: %w", ref, err)
 		}
-		if err := s.releaseKind(ctx, obj, d.GroupKind, definitions); err != nil {
+		doomed, err := s.doomed(ctx, obj, d.GroupKind, definitions)
+		if err == nil && doomed { // others are somebody else's, who may serve them
+			err = s.releaseKind(ctx, obj, d.GroupKind, definitions)
+		}
+		if err != nil && !isGone(err) {
 			return definitions, err
 		}
 	}

@@ -67,6 +67,20 @@ func TestPruneDefinitions(t *testing.T) {
 		t.Error("the definition is not adopted")
 	}
 
+	// One that the user has marked stays, and its objects are not touched.
+	const alerts = "alerts.notification.toolkit.fluxcd.io"
+	alert := &unstructured.Unstructured{Object: map[string]any{
+		"spec": map[string]any{
+			"providerRef": map[string]any{"name": "p"}, "eventSources": []any{map[string]any{"kind": "Kustomization", "name": "*"}},
+		},
+	}}
+	alert.SetGroupVersionKind(schema.GroupVersionKind{Group: "notification.toolkit.fluxcd.io", Version: "v1beta3", Kind: "Alert"})
+	alert.SetNamespace("default")
+	alert.SetName("theirs")
+	alert.SetFinalizers([]string{"finalizers.fluxcd.io"})
+	must(t, e.c.Create(e.ctx, alert))
+	e.patch(e.definition(alerts), `{"metadata":{"annotations":{"fluxcd.controlplane.io/prune":"disabled"}}}`)
+
 	// One whose objects somebody else holds goes when they let go. Nobody waits for that.
 	e.patch(theirs, `{"metadata":{"finalizers":["finalizers.fluxcd.io","example.com/hold"]}}`)
 	e.change(func(obj *fluxv1.FluxInstance) {
@@ -95,7 +109,7 @@ func TestPruneDefinitions(t *testing.T) {
 	e.patch(theirs, `{"metadata":{"finalizers":null}}`)
 	e.awaken("the definition is gone")
 	e.run("clean", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Ready") && !has(obj, helmEntry) })
-	for _, name := range []string{helmReleases, "alerts.notification.toolkit.fluxcd.io"} {
+	for _, name := range []string{helmReleases, "receivers.notification.toolkit.fluxcd.io"} {
 		if e.exists(&apiextensionsv1.CustomResourceDefinition{}, name) {
 			t.Errorf("%s is still there", name)
 		}
@@ -103,6 +117,11 @@ func TestPruneDefinitions(t *testing.T) {
 	if !e.exists(&apiextensionsv1.CustomResourceDefinition{}, "kustomizations.kustomize.toolkit.fluxcd.io") || !e.exists(workload, "workload") {
 		t.Error("more is gone than was to go")
 	}
+	must(t, e.c.Get(e.ctx, client.ObjectKeyFromObject(alert), alert))
+	if len(alert.GetFinalizers()) != 1 || e.definition(alerts).DeletionTimestamp != nil {
+		t.Error("a definition that is to stay goes, or its objects are released")
+	}
+	e.patch(e.definition(alerts), `{"metadata":{"annotations":{"fluxcd.controlplane.io/prune":null}}}`)
 
 	// It can come back.
 	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Components = nil })
