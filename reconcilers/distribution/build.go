@@ -174,7 +174,7 @@ func (p *plan) images() []fluxv1.ComponentImage {
 				continue
 			}
 			images = append(images, fluxv1.ComponentImage{
-				Name: c, Repository: w.image.Repository, Tag: w.image.Tag, Digest: w.image.Digest,
+				Name: c, Repository: w.image.Canonical(), Tag: w.image.Tag, Digest: w.image.Digest,
 			})
 			break
 		}

@@ -41,6 +41,15 @@ func imageName(reference string) string {
 	return rest
 }
 
+// Canonical returns the repository as statuses tell it: with its registry, where the reference leaves that out or abbreviates it.
+func (i Image) Canonical() string {
+	r, err := name.NewRepository(i.Repository)
+	if err != nil {
+		return i.Repository
+	}
+	return r.Name()
+}
+
 // String returns the reference.
 func (i Image) String() string {
 	s := i.Repository

@@ -80,6 +80,21 @@ func TestComponentImage(t *testing.T) {
 	}
 }
 
+func TestCanonical(t *testing.T) {
+	for repository, want := range map[string]string{
+		"fluxcd/source-controller":           "index.docker.io/fluxcd/source-controller",
+		"docker.io/fluxcd/source-controller": "index.docker.io/fluxcd/source-controller",
+		"ghcr.io/fluxcd/source-controller":   "ghcr.io/fluxcd/source-controller",
+		"mirror.example.com:5000/x/weir":     "mirror.example.com:5000/x/weir",
+		"localhost:5000/weir":                "localhost:5000/weir",
+		"Not a repository":                   "Not a repository",
+	} {
+		if got := (Image{Repository: repository, Tag: "v1"}).Canonical(); got != want {
+			t.Errorf("%q is told as %q, want %q", repository, got, want)
+		}
+	}
+}
+
 func TestCheckUpgrade(t *testing.T) {
 	tests := map[string]struct {
 		reason   string

@@ -175,7 +175,7 @@ func (r *Releases) pin(ctx context.Context, obj *fluxv1.FluxInstance, image dist
 // running returns the digest of the image that the instance runs, or nothing.
 func running(obj *fluxv1.FluxInstance, image distribution.Image) string {
 	for _, c := range obj.Status.Components {
-		if c.Repository == image.Repository && c.Tag == image.Tag {
+		if c.Repository == image.Canonical() && c.Tag == image.Tag {
 			return c.Digest
 		}
 	}
