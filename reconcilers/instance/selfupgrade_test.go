@@ -30,19 +30,21 @@ import (
 	"github.com/weir-dev/weir/test/registry"
 )
 
-// weir publishes an image of Weir, signed, and an artifact with it as the version, and returns the reference of the image.
-func (p *publisher) weir(version, tag string) string {
+// weir publishes an image of Weir, signed, and an artifact with it as the versions, and returns the reference of the image.
+func (p *publisher) weir(tag string, versions ...string) string {
 	p.t.Helper()
 	img, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(tag), types.OCILayer))
 	must(p.t, err)
 	image := p.s.Addr + "/weir:" + tag + "@" + p.push("weir", tag, img, true)
-	files, err := distribution.Files(distribution.Sources{
-		Manifests: manifests.FS(), Definitions: crd.FS(), Operator: operatormanifests.FS(), Version: version, Image: image,
-	})
-	must(p.t, err)
 	content := map[string]string{}
-	for file, c := range files {
-		content[file] = string(c)
+	for _, version := range versions {
+		files, err := distribution.Files(distribution.Sources{
+			Manifests: manifests.FS(), Definitions: crd.FS(), Operator: operatormanifests.FS(), Version: version, Image: image,
+		})
+		must(p.t, err)
+		for file, c := range files {
+			content[file] = string(c)
+		}
 	}
 	artifact, err := registry.Flux(content, map[string]string{"image": image})
 	must(p.t, err)
@@ -169,9 +171,9 @@ func (u *upgrades) runs(why, image string) {
 }
 
 // publish publishes a version, and lets the operator look for it.
-func (u *upgrades) publish(version, tag string) string {
+func (u *upgrades) publish(tag string, versions ...string) string {
 	u.t.Helper()
-	image := u.p.weir(version, tag)
+	image := u.p.weir(tag, versions...)
 	u.clock.advance(artifactInterval)
 	return image
 }
@@ -189,7 +191,7 @@ func TestSelfUpgrade(t *testing.T) {
 	u := &upgrades{env: start(t), p: newPublisher(t), fates: map[string]fate{}}
 	u.kubelets()
 	must(t, u.c.Create(u.ctx, &corev1.Secret{ObjectMeta: named("cosign-self"), Data: map[string][]byte{"cosign.pub": u.p.key.Public}}))
-	first := u.p.weir("v2.9.5", "v1")
+	first := u.p.weir("v1", "v2.9.5")
 	u.install(first)
 	u.create(`
 distribution:
@@ -211,6 +213,7 @@ distribution:
 	third := u.crash(second)
 	u.hang(second, third)
 	u.managed(second)
+	u.outdated(second)
 	u.outside()
 
 	u.operator = nil
@@ -224,7 +227,7 @@ func (u *upgrades) upgrade(from string) string {
 	if u.defined() {
 		u.t.Fatal("the definition that the new operator needs is there before")
 	}
-	to := u.publish("v2.9.6", "v2")
+	to := u.publish("v2", "v2.9.6")
 	u.fate(to, hangs)
 	obj := u.until("OperatorUpgrading")
 	u.runs("an upgrade", to)
@@ -291,7 +294,7 @@ func (u *upgrades) generations() map[string]int64 {
 // crash: an operator that ends again and again is taken back by the old one, and not tried again.
 func (u *upgrades) crash(from string) string {
 	to := u.p.s.Addr + "/weir:v3@" // known by its tag until it is published
-	image := u.p.weir("v2.9.7", "v3")
+	image := u.p.weir("v3", "v2.9.7")
 	if !strings.HasPrefix(image, to) {
 		u.t.Fatal(image)
 	}
@@ -363,6 +366,28 @@ func (u *upgrades) hang(from, to string) {
 	u.told("")
 }
 
+// outdated: a version that this operator cannot run is told of, and so is what to do.
+func (u *upgrades) outdated(from string) {
+	if image := u.publish("v2", "v2.9.10", "v2.10.0"); image != from {
+		u.t.Fatalf("the same image is now %q, was %q", image, from)
+	}
+	u.until("OperatorOutdated")
+	obj := u.ready()
+	expect(u.t, obj, "OperatorUpToDate", metav1.ConditionFalse, "OperatorOutdated",
+		"/org/weir:latest holds Flux v2.10.0, which this operator cannot run: install the operator of that version")
+	if !strings.HasPrefix(obj.Status.LastAppliedRevision, "v2.9.10@") {
+		u.t.Errorf("what this operator can run was not applied: %s", obj.Status.LastAppliedRevision)
+	}
+	u.once()
+	var told []string
+	for _, e := range u.told("O") {
+		told = append(told, strings.Fields(e)[0])
+	}
+	if diff := cmp.Diff([]string{"OperatorOutdated", "OutdatedVersion"}, told); diff != "" {
+		u.t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
 // managed: what is somebody else's is left alone, and told of once.
 func (u *upgrades) managed(from string) {
 	label := func(key, value string) {
@@ -373,7 +398,7 @@ func (u *upgrades) managed(from string) {
 		{"v5", "olm.owner", "flux-operator.v1", "OLM"},
 	} {
 		label(tc.key, `"`+tc.value+`"`)
-		image := u.publish("v2.9.8", tc.tag)
+		image := u.publish(tc.tag, "v2.9.8")
 		u.run("upgraded", func(obj *fluxv1.FluxInstance) bool {
 			return isTrue(obj, "Ready") && obj.Status.Operator.Available == image
 		})
