@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,7 @@ func TestCrossingMessage(t *testing.T) {
 		want     string
 	}{
 		"Window":   {crossing{release: true}, next, "Revision r waits for the maintenance window that opens at 2026-11-21T22:00:00+01:00"},
+		"Edits":    {crossing{release: true, edits: errors.New("it is gone")}, next, "Revision r waits for the maintenance window that opens at 2026-11-21T22:00:00+01:00. The spec was edited, and that waits with it: it is gone"},
 		"Never":    {crossing{release: true}, time.Time{}, "Revision r waits for the next maintenance window, and none opens in the next years"},
 		"Approval": {crossing{manual: true, plan: "p"}, time.Time{}, "Revision r waits for the approval of plan p (1 created)" + approve},
 		"Stale":    {crossing{manual: true, plan: "p", granted: "o"}, time.Time{}, "Revision r waits for the approval of plan p (1 created), which is not the one that was approved" + approve},

@@ -28,6 +28,7 @@ type crossing struct {
 	manual  bool   // it takes an approval
 	plan    string // digest of what would be done; empty without approvals
 	granted string // digest that was approved
+	edits   error  // why edits of the spec wait too
 }
 
 // awaits is what the crossing waits for, as a reason of the condition Upgraded; nothing if it may begin.
@@ -78,7 +79,24 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	if x.release && !x.open {
 		next = windows.Next(now)
 	}
+	if !x.manual {
+		built, rel := s.built, s.release
+		ok, why := r.detour(ctx, obj, s)
+		if ok {
+			s.wake, s.waiting = until(next, now), true
+			return r.choose(ctx, obj, s)
+		}
+		s.built, s.release, x.edits = built, rel, why
+	}
 	return r.queue(ctx, obj, s, x, p, next)
+}
+
+// until returns the time until a window opens; zero if none does.
+func until(next, now time.Time) time.Duration {
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(now), soon)
 }
 
 // barred keeps what runs for an instance that cannot go on, and ends with the verdict. One of which nothing runs is not begun.
@@ -115,9 +133,8 @@ func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	if err != nil {
 		wanted.Message += ". Meanwhile nothing is put back, for there is no last good release that may be used"
 	}
-	if !next.IsZero() {
+	if s.wake = until(next, r.Now()); s.wake > 0 {
 		wanted.NextWindow = &metav1.Time{Time: next}
-		s.wake = max(next.Sub(r.Now()), soon)
 	}
 	obj.Status.Upgrade = wanted
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, reason, wanted.Message)
@@ -142,7 +159,11 @@ func (x crossing) message(obj *fluxv1.FluxInstance, revision string, p *plan, ne
 	case x.awaits() == fluxv1.UpgradeWindowReason && x.manual:
 		return fmt.Sprintf("Plan %s is approved: revision %s waits for %s", p.digest, revision, window)
 	case x.awaits() == fluxv1.UpgradeWindowReason:
-		return fmt.Sprintf("Revision %s waits for %s", revision, window)
+		text := fmt.Sprintf("Revision %s waits for %s", revision, window)
+		if x.edits != nil {
+			text += ". The spec was edited, and that waits with it: " + x.edits.Error()
+		}
+		return text
 	}
 	text := fmt.Sprintf("Revision %s waits for the approval of plan %s (%s)", revision, p.digest, p.counts)
 	if x.granted != "" {
@@ -164,9 +185,12 @@ func pending(obj *fluxv1.FluxInstance, s *scope, digest string) *fluxv1.UpgradeS
 }
 
 // again ends a run whose instance is held back: when the next window opens, or at once if the plan was made while something was as it
-// should not be. Such a plan is another one now.
+// should not be. Such a plan is another one now. So does one that has come to an interim revision, to tell what waits.
 func (r *reconciler) again(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	u := obj.Status.Upgrade
+	if s.waiting && s.keeping == nil {
+		return engine.Again(soon)
+	}
 	if s.keeping == nil || u == nil || u.Phase != fluxv1.UpgradePhasePending {
 		return nil
 	}

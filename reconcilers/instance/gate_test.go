@@ -129,6 +129,20 @@ upgrade: {windows: [{schedule: "` + window.Schedule + `", duration: 1h}]}
 		t.Errorf("source-controller runs %q before the window opens", got)
 	}
 
+	// Edits of the spec do not wait with it: they are made with the release that runs.
+	e.change(func(obj *fluxv1.FluxInstance) {
+		obj.Spec.Components = append(obj.Spec.Components, "notification-controller")
+	})
+	if obj := e.upgraded("v2.9.5@"); obj.Status.LastArtifactRevision != digest || !e.exists(&appsv1.Deployment{}, "notification-controller") {
+		t.Errorf("the edit is made with artifact %s", obj.Status.LastArtifactRevision)
+	}
+	obj = e.waits("WaitingForWindow", "v2.9.6@")
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Upgrade.Soak = &metav1.Duration{Duration: time.Millisecond} })
+	e.once() // which makes no other objects
+	if got := e.waits("WaitingForWindow", "v2.9.6@"); got.Status.LastAppliedRevision != obj.Status.LastAppliedRevision {
+		t.Errorf("applied is %s", got.Status.LastAppliedRevision)
+	}
+
 	// It runs by itself when the window opens, and what was begun in the window is finished.
 	e.clock.advance(opens.Sub(e.clock.now()) - 5*time.Minute)
 	if after, left := e.once(), opens.Sub(e.clock.now()); after <= 0 || after > left+time.Minute {

@@ -103,6 +103,7 @@ type scope struct {
 	way         way               // where the run goes; set by choose, and by hold
 	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
 	wake        time.Duration     // until the next maintenance window opens, if the run waits for one; set by gate
+	waiting     bool              // another release than that of the target waits for a window; set by gate
 	began       bool              // an upgrade is about to be; set by begin
 	keeping     *keeping          // why the target is the last good one; set by choose, and by hold
 	full        bool              // whether all is checked, whatever was seen; set by apply

@@ -28,6 +28,7 @@ type memory struct {
 	newer       []access.ID // definitions that cannot go back to those of the last good release
 	lost        time.Time   // when a revision that soaks was no longer healthy; zero if it is
 	storage     storage     // of the cluster
+	interim     interim
 }
 
 // memories holds those of all instances.
