@@ -60,11 +60,17 @@ func setupReport(p *Process) error {
 		}
 	}
 
-	instance := related(told, func(context.Context, *fluxv1.FluxInstance) []types.NamespacedName {
+	instance := related(told, func(_ context.Context, i *fluxv1.FluxInstance) []types.NamespacedName {
+		if client.ObjectKeyFromObject(i) != keeper.key { // it is about another cluster
+			return nil
+		}
+
 		return []types.NamespacedName{keeper.key}
 	})
-	instance.DeleteFunc = func(_ context.Context, _ event.TypedDeleteEvent[*fluxv1.FluxInstance], q queue) {
-		enqueue(q, keeper.key, engine.Changed)
+	instance.DeleteFunc = func(_ context.Context, e event.TypedDeleteEvent[*fluxv1.FluxInstance], q queue) {
+		if client.ObjectKeyFromObject(e.Object) == keeper.key {
+			enqueue(q, keeper.key, engine.Changed)
+		}
 	}
 
 	return handle(p, report.Kind(d), self, newWaker(), 1, source.Kind(p.GetCache(), &fluxv1.FluxInstance{}, instance))
