@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	kclock "k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -55,10 +56,12 @@ const patience = 60 * time.Second
 
 // env is an operator without its manager: the kind, run by hand whenever it is woken.
 type env struct {
-	t      *testing.T
+	t      *testing.T // of the phase that runs
+	whole  *testing.T
 	ctx    context.Context
 	c      client.WithWatch
 	own    *access.Client
+	wire   *wire
 	clock  *clock
 	runner interface {
 		Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error)
@@ -104,11 +107,13 @@ func start(t *testing.T) *env {
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: kinds})
 	must(t, err)
+	e := &env{t: t, whole: t, ctx: t.Context(), c: c, wire: &wire{}, clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey}
+	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
+	config = rest.CopyConfig(config)
+	config.Wrap(e.wire.wrap)
 	factory, err := access.New(config, access.Options{})
 	must(t, err)
-
-	e := &env{t: t, ctx: t.Context(), c: c, own: factory.Own(), clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey}
-	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
+	e.own = factory.Own()
 	e.restart()
 	e.define()
 	e.namespace()
@@ -132,7 +137,7 @@ func (e *env) restart() {
 		}
 	}
 	hub := health.New(e.own, health.Options{Wake: wake})
-	e.t.Cleanup(hub.Close)
+	e.whole.Cleanup(hub.Close)
 	e.hub, e.metrics = hub, prometheus.NewRegistry()
 	metrics, err := apply.NewMetrics(e.metrics)
 	must(e.t, err)
