@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -326,4 +327,43 @@ func TestIgnored(t *testing.T) {
 	e.change("east", func(obj *fluxv1.FluxInstance) { obj.Spec.KubeConfig = kubeconfig })
 	e.ready("east")
 	e.gone("east")
+}
+
+// TestConfigMap holds that a kubeconfig may be a ConfigMap, and that the token that it leads to is that of the tenant's account.
+func TestConfigMap(t *testing.T) {
+	e := start(t)
+	e.namespace("self")
+	must(t, e.c.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "self", Name: "deployer"}}))
+
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "self"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "self", Name: "deployer"}},
+	}
+	config := home.Start(t).Config()
+	must(t, e.c.Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "self", Name: "cluster"},
+		Data: map[string]string{
+			"provider": "generic", "address": config.Host, "ca.crt": string(config.CAData), "serviceAccountName": "deployer",
+			"audiences": "https://kubernetes.default.svc.cluster.local",
+		},
+	}))
+	e.create("self", small+"kubeConfig: {configMapRef: {name: cluster}}\n", nil)
+
+	obj := e.run("self", "refused", func(obj *fluxv1.FluxInstance) bool {
+		return strings.HasPrefix(says(obj), "False ReconciliationFailed: ")
+	})
+	if !strings.Contains(says(obj), `User "system:serviceaccount:self:deployer" cannot`) {
+		t.Errorf("without rights, Ready is %q", says(obj))
+	}
+
+	must(t, e.c.Create(t.Context(), binding))
+	e.clock.advance(time.Minute)
+
+	if obj := e.ready("self"); !e.home.runs("self", "source-controller") || obj.Status.Cluster.ID != e.home.id {
+		t.Errorf("status is %+v", obj.Status.Cluster)
+	}
+
+	e.gone("self")
+	must(t, e.c.Delete(t.Context(), binding))
 }
