@@ -74,6 +74,10 @@ func setupInstance(p *Process) error {
 		forget(key)
 	}
 
+	if err := p.AddReadyzCheck("caches", filled(p.GetCache().WaitForCacheSync)); err != nil {
+		return fmt.Errorf("add readiness check: %w", err)
+	}
+
 	return add(p, kind, w, true, instanceWorkers)
 }
 
