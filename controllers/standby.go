@@ -45,7 +45,7 @@ func (*standby) NeedLeaderElection() bool { return false }
 func (s *standby) Start(ctx context.Context) error {
 	s.mirror = artifact.NewMirror(ctx, artifact.MirrorOptions{
 		Store: s.storage.store, Report: s.report,
-		Client: ingest.NewClient(leaderOnly{ingest.Bounded(leaderTransport(), nil)}, nil),
+		Client: ingest.NewClient(leaderOnly{ingest.Bounded(artifact.NewTransport(), nil)}, nil),
 		Retry:  workqueue.NewTypedItemExponentialFailureRateLimiter[artifact.Owner](100*time.Millisecond, 30*time.Second),
 	})
 	defer s.mirror.Stop()
@@ -237,14 +237,6 @@ func (l leaderOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 
 		_ = resp.Body.Close() //nolint:errcheck // it says nothing more
 	}
-}
-
-// leaderTransport makes a connection for each request, so that each may lead to another process.
-func leaderTransport() *http.Transport {
-	t := ingest.NewTransport(ingest.HTTPOptions{Allow: ingest.RefuseLinkLocal})
-	t.DisableKeepAlives = true
-
-	return t
 }
 
 // kindOf returns the name of a kind of source.

@@ -41,7 +41,7 @@ func TestLeaderOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			resp, err := (&http.Client{Transport: leaderOnly{leaderTransport()}}).Do(req)
+			resp, err := (&http.Client{Transport: leaderOnly{artifact.NewTransport()}}).Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,15 +6,33 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"time"
 
 	"github.com/weir-dev/weir/api/meta"
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
-// newClient returns a client for other stores, which refuses link-local addresses: statuses say where they are.
-func newClient() *http.Client {
-	return ingest.NewClient(ingest.NewTransport(ingest.HTTPOptions{Allow: ingest.RefuseLinkLocal}), nil)
+const (
+	// connectTimeout is how long a store may take to take a connection. One that is away may not even refuse it.
+	connectTimeout = 5 * time.Second
+
+	// answerTimeout is how long it may take until it begins to answer: a file that is there, or on its way.
+	answerTimeout = 15 * time.Second
+)
+
+// NewTransport returns a transport to other stores, which refuses link-local addresses: statuses say where they are. It makes a connection
+// for each request: behind a Service, one that is kept leads to the process that it always led to, though that may have lost its network
+// and another one have taken its place.
+func NewTransport() *http.Transport {
+	t := ingest.NewTransport(ingest.HTTPOptions{Allow: ingest.RefuseLinkLocal})
+	dialer := ingest.NewDialer(ingest.RefuseLinkLocal)
+	dialer.Timeout = connectTimeout
+	t.DialContext, t.ResponseHeaderTimeout, t.DisableKeepAlives = dialer.DialContext, answerTimeout, true
+
+	return t
 }
+
+func newClient() *http.Client { return ingest.NewClient(NewTransport(), nil) }
 
 // transferError is an ErrUnavailable that says why.
 type transferError struct{ err error }

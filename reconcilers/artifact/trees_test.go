@@ -52,6 +52,41 @@ func newOrigin(t *testing.T) *origin {
 	return o
 }
 
+// A process that is gone without a word takes the connections that it has to no end: none is used twice, so that the next one leads to
+// whoever has taken its place.
+func TestTreesConnectEachTime(t *testing.T) {
+	o := newOrigin(t)
+
+	var remotes sync.Map
+
+	note := func(_ http.ResponseWriter, r *http.Request) bool {
+		if _, again := remotes.LoadOrStore(r.RemoteAddr, true); again {
+			t.Errorf("the connection of %s was used again", r.RemoteAddr)
+		}
+
+		return false
+	}
+	o.before.Store(&note)
+
+	trees, err := artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, name := range []string{"one", "two", "three"} {
+		tree, err := trees.Open(t.Context(), o.tarball(t, name, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		tree.Close()
+	}
+
+	if n := o.requests.Load(); n != 3 {
+		t.Errorf("there were %d requests", n)
+	}
+}
+
 // tarball stores an archive of one file.
 func (o *origin) tarball(t *testing.T, name, text string) *meta.Artifact {
 	t.Helper()
