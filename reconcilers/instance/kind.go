@@ -151,6 +151,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 			{Name: "soak", Reason: meta.ReconciliationFailedReason, Run: r.soak},
 			{Name: "prune", Reason: meta.ReconciliationFailedReason, Run: r.prune},
 			{Name: "migrate", Reason: meta.ReconciliationFailedReason, Run: r.migrate},
+			{Name: "oversee", Reason: meta.ReconciliationFailedReason, Run: r.oversee},
 			{Name: "complete", Reason: meta.ReconciliationFailedReason, Run: r.complete},
 			{Name: "operator", Reason: meta.ReconciliationFailedReason, Run: r.operator},
 			{Name: "again", Reason: meta.ReconciliationFailedReason, Run: r.again},

@@ -34,6 +34,21 @@ const watchOperator = 3 * time.Second
 // lease of this one, finds the same revision, and ends what this one began. One that does not come up leaves this one in charge, which puts
 // its own image back.
 func (r *reconciler) operator(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if s.keeping != nil {
+		return nil // nobody says what it should run
+	}
+	return r.followRelease(ctx, obj, s)
+}
+
+// oversee brings what was begun with the operator to its end where a run ends early, because the last good release is kept.
+func (r *reconciler) oversee(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if last := obj.Status.Operator; s.keeping == nil || last == nil || last.StartedAt == nil && last.Failed == "" {
+		return nil
+	}
+	return r.followRelease(ctx, obj, s)
+}
+
+func (r *reconciler) followRelease(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	if r.Operator == nil || obj.Spec.KubeConfig != nil { // the operator is not part of other clusters
 		obj.Status.Operator = nil
 		engine.Unset(obj, fluxv1.OperatorUpToDateCondition)

@@ -337,10 +337,22 @@ func (u *upgrades) hang(from, to string) {
 	u.runs("a request", to)
 	u.clock.advance(4 * time.Minute)
 	u.until("OperatorUpgrading")
+
+	// What was begun is brought to its end by an operator that was killed, and no longer trusts the release.
+	secret := &corev1.Secret{ObjectMeta: named("cosign-self")}
+	must(u.t, u.c.Delete(u.ctx, secret))
+	u.become(from)
 	u.clock.advance(2 * time.Minute)
 	u.until("OperatorUpgradeFailed")
-	obj := u.ready()
+	obj := u.run("refused", func(obj *fluxv1.FluxInstance) bool {
+		c := engine.Condition(obj, "Ready")
+		return c != nil && c.Reason == fluxv1.VerificationErrorReason
+	})
 	u.runs("after the time was up", from)
+	secret = &corev1.Secret{ObjectMeta: named("cosign-self"), Data: map[string][]byte{"cosign.pub": u.p.key.Public}}
+	must(u.t, u.c.Create(u.ctx, secret))
+	u.ready()
+	u.runs("trusted again", from)
 	for _, part := range []string{
 		"Upgrade of the operator to " + to + " failed: it did not come up within 5m0s: Deployment/flux-system/flux-operator: pod ",
 		" is not scheduled: no nodes available to schedule pods; " + from + " goes on",
