@@ -44,7 +44,7 @@ func (r *reconciler) plan(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		return nil, err
 	}
 	leaving := s.leaving(obj)
-	o := r.applyOptions(obj, s)
+	o := r.applyOptions(s)
 	o.Key, o.Inventory = key, doomed(leaving)
 	diff, err := s.Applier.Diff(ctx, s.Client, Owner(obj), s.set.Objects, true, o)
 	if err != nil {

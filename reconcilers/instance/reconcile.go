@@ -129,7 +129,7 @@ func (r *reconciler) apply(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 
 // applySet applies the target, but for what is known not to go back to it.
 func (r *reconciler) applySet(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (*apply.Result, error) {
-	objects, o := s.set.Objects, r.applyOptions(obj, s)
+	objects, o := s.set.Objects, r.applyOptions(s)
 	if newer := s.spared(); len(newer) > 0 {
 		objects = slices.DeleteFunc(slices.Clone(objects), func(u *unstructured.Unstructured) bool {
 			return slices.Contains(newer, access.Of(u).ID)
@@ -138,7 +138,7 @@ func (r *reconciler) applySet(ctx context.Context, obj *fluxv1.FluxInstance, s *
 	return s.Applier.Apply(ctx, s.Client, Owner(obj), objects, o)
 }
 
-func (r *reconciler) applyOptions(obj *fluxv1.FluxInstance, s *scope) apply.Options {
+func (r *reconciler) applyOptions(s *scope) apply.Options {
 	return apply.Options{
 		Digest:    s.digest(),
 		Labels:    s.Labels,

@@ -47,7 +47,7 @@ func (p Place) standing(ctx context.Context, obj *fluxv1.FluxInstance, deploymen
 // rehearse has the API server try all objects of the target. Nothing is changed.
 func (r *reconciler) rehearse(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	engine.Progress(ctx, "Trying revision "+s.set.Revision())
-	o := r.applyOptions(obj, s)
+	o := r.applyOptions(s)
 	o.Key = []byte(obj.UID) // of a digest that nobody looks at
 	_, err := s.Applier.Diff(ctx, s.Client, Owner(obj), s.set.Objects, false, o)
 	return err
