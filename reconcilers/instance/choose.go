@@ -128,16 +128,36 @@ func (r *reconciler) hold(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	if err != nil {
 		return err
 	}
-	s.way, s.set, s.keeping = holding, good.set, &keeping{verdict: verdict}
-	if u := obj.Status.Upgrade; u != nil && isUnderWay(u.Phase) {
-		u.Phase, u.HealthyAt, u.FinishedAt, u.Message = fluxv1.UpgradePhasePending, nil, nil, ""
-		if verdict != nil {
-			u.Message = verdict.Error()
-		}
-		engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, fluxv1.UpgradeProgressingReason,
-			"Upgrade to "+u.To+" was taken back for now: "+u.Message)
+	if s.away && s.isOf(obj, good) {
+		verdict = nil
 	}
+	s.way, s.set, s.keeping = holding, good.set, &keeping{verdict: verdict}
+	s.shelve(obj)
 	return nil
+}
+
+// isOf tells whether the spec is that of the release. When the registry is away, that is what an operator knows that was started anew,
+// and as much as another one knows that was not.
+func (s *scope) isOf(obj *fluxv1.FluxInstance, good *record) bool {
+	digest, err := specDigest(obj)
+	return err == nil && digest == good.details.Spec
+}
+
+// shelve writes down that an upgrade that was under way is undone, until it can be begun again.
+func (s *scope) shelve(obj *fluxv1.FluxInstance) {
+	u := obj.Status.Upgrade
+	if u == nil || !isUnderWay(u.Phase) {
+		return
+	}
+	u.Phase, u.HealthyAt, u.FinishedAt, u.Message = fluxv1.UpgradePhasePending, nil, nil, ""
+	for _, why := range []error{s.keeping.verdict, s.unavailable} {
+		if why != nil {
+			u.Message = why.Error()
+			break
+		}
+	}
+	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, fluxv1.UpgradeProgressingReason,
+		"Upgrade to "+u.To+" was taken back for now: "+u.Message)
 }
 
 // isUnderWay tells whether something of the revision may be in the cluster.

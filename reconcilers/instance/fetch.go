@@ -81,13 +81,13 @@ func (r *reconciler) notFetched(obj *fluxv1.FluxInstance, s *scope, digest strin
 		return r.buildFailed(obj, s, digest, invalid)
 	}
 	err = fmt.Errorf("fetch failed: %w", err)
-	if kept == nil {
-		return engine.Fail(meta.ArtifactFailedReason, err)
-	}
 	if c := engine.Condition(obj, meta.FetchFailedCondition); c == nil || c.Message != err.Error() {
 		s.outage = err.Error()
 	}
 	engine.Set(obj, meta.FetchFailedCondition, metav1.ConditionTrue, meta.ArtifactFailedReason, err.Error())
-	s.release = kept
-	return nil
+	if s.release = kept; kept != nil {
+		return nil
+	}
+	s.away = true
+	return engine.Fail(meta.ArtifactFailedReason, err)
 }

@@ -97,6 +97,7 @@ type scope struct {
 	previous    []access.Ref      // the inventory before the run; set by open
 	release     *release.Release  // set by fetch; nil for what the operator carries
 	outage      string            // why the release could not be looked for, if that is news; set by fetch
+	away        bool              // nobody could tell what the release is; set by fetch
 	unavailable error             // why there is nothing to build, or to apply; set by fetch and build
 	built       *distribution.Set // what spec and release make now; set by build, nil if unavailable
 	attempt     string            // what an upgrade to that would be begun with; set by choose

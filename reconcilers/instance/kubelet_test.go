@@ -3,6 +3,7 @@ package instance_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,7 +24,7 @@ type kubelet struct {
 	e *env
 
 	mu    sync.Mutex
-	fates map[string]string // by app, over those of the annotations
+	fates map[string]string // by app or by a part of the image, over those of the annotations
 }
 
 // kubelet starts one that lives as long as the test.
@@ -48,21 +49,30 @@ func (e *env) kubelet() *kubelet {
 func (k *kubelet) fate(pod *corev1.Pod) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if fate, ok := k.fates[pod.Labels["app"]]; ok {
-		return fate
+	for what, fate := range k.fates {
+		if concerns(what, pod) {
+			return fate
+		}
 	}
 	return pod.Annotations["fate"]
 }
 
-// set changes the fate of the pods of an app, those that are there included.
-func (k *kubelet) set(app, fate string) {
+func concerns(what string, pod *corev1.Pod) bool {
+	return what == pod.Labels["app"] || strings.Contains(pod.Spec.Containers[0].Image, what)
+}
+
+// set changes the fate of the pods of an app or an image, those that are there included.
+func (k *kubelet) set(what, fate string) {
 	k.e.t.Helper()
 	k.mu.Lock()
-	k.fates[app] = fate
+	k.fates[what] = fate
 	k.mu.Unlock()
 	pods := &corev1.PodList{}
-	must(k.e.t, k.e.c.List(k.e.ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": app}))
+	must(k.e.t, k.e.c.List(k.e.ctx, pods, client.InNamespace(namespace)))
 	for i := range pods.Items {
+		if !concerns(what, &pods.Items[i]) {
+			continue
+		}
 		if err := k.decide(&pods.Items[i]); !apierrors.IsNotFound(err) {
 			must(k.e.t, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -99,7 +100,7 @@ func TestRelease(t *testing.T) {
 	digest := p.distribution("v2.9.5", "", true)
 
 	e := start(t)
-	e.play()
+	k := e.kubelet()
 	keys := &corev1.Secret{ObjectMeta: named("cosign"), Data: map[string][]byte{"cosign.pub": p.key.Public}}
 	must(t, e.c.Create(e.ctx, keys))
 	nobody := &fluxv1.FluxInstance{ObjectMeta: named("flux")}
@@ -147,6 +148,7 @@ distribution:
 			t.Errorf("%s: events %q", why, told)
 		}
 		unchanged(why)
+		e.repairs(why)
 	}
 
 	p.distribution("v2.9.6", "", false)
@@ -170,6 +172,20 @@ distribution:
 	image = e.deployment("source-controller").Spec.Template.Spec.Containers[0].Image
 	if !strings.HasPrefix(image, p.s.Addr+"/source-controller:v2.9.6@sha256:") {
 		t.Errorf("source-controller runs %q", image)
+	}
+
+	// A release whose pods crash is taken back. The one before may be published again, and others of its age may not.
+	p.images("v2.9.7")
+	p.distribution("v2.9.7", "", true)
+	k.set(":v2.9.7@", crashing)
+	e.clock.advance(artifactInterval)
+	now = e.hurry("rolled back", rolledBack)
+	expect(t, now, "Ready", metav1.ConditionFalse, "RolledBack", "; rolled back to "+obj.Status.LastAppliedRevision)
+	unchanged("rolled back")
+	p.push("org/dist", "latest", e.republish(p, digest), false)
+	e.clock.advance(artifactInterval)
+	if now = e.ready(); now.Status.Upgrade.Phase != "Succeeded" || now.Status.Upgrade.To != obj.Status.LastAppliedRevision {
+		t.Errorf("after the way back was published, status.upgrade is %+v", now.Status.Upgrade)
 	}
 
 	p.distribution("v2.9.5", "again", true)
@@ -196,8 +212,40 @@ distribution:
 	}
 	expect(t, now, meta.FetchFailedCondition, metav1.ConditionTrue, "ArtifactFailed", "fetch failed: ")
 	unchanged("outage")
+
+	// An operator that is started anew meanwhile goes by the record of what was verified last.
+	e.restart()
+	e.repairs("outage after a restart")
+	now = e.instance()
+	expect(t, now, "Ready", metav1.ConditionTrue, "ReconciliationSucceeded", "")
+	expect(t, now, meta.FetchFailedCondition, metav1.ConditionTrue, "ArtifactFailed", "fetch failed: ")
+	unchanged("outage after a restart")
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Components = []string{"source-controller", "helm-controller"} })
+	e.repairs("outage with another spec")
+	now = e.instance()
+	expect(t, now, "Ready", metav1.ConditionFalse, "ArtifactFailed", "fetch failed: ")
+	if !e.exists(&appsv1.Deployment{}, "kustomize-controller") {
+		t.Error("what the spec does not want any more is taken out, and nobody knows what it wants instead")
+	}
+	// Whoever asks for other signatures now has nothing that carries them.
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Distribution.Verify.SecretRef.Name = "others" })
+	must(t, e.c.Delete(e.ctx, &corev1.Service{ObjectMeta: named("source-controller")}))
+	e.once()
+	now = e.instance()
+	expect(t, now, "Ready", metav1.ConditionFalse, "VerificationError",
+		"meanwhile nothing is put back: "+obj.Status.LastAppliedRevision+" was not verified as spec.distribution.verify asks")
+	if e.exists(&corev1.Service{}, "source-controller") {
+		t.Error("what is not verified is applied")
+	}
 	e.leave()
 	must(t, e.c.Delete(e.ctx, keys))
+}
+
+// repairs sees to it that what is deleted by hand comes back.
+func (e *env) repairs(when string) {
+	e.t.Helper()
+	must(e.t, e.c.Delete(e.ctx, &corev1.Service{ObjectMeta: named("source-controller")}))
+	e.hurry("repaired: "+when, func(*fluxv1.FluxInstance) bool { return e.exists(&corev1.Service{}, "source-controller") })
 }
 
 func expect(t *testing.T, obj *fluxv1.FluxInstance, kind string, status metav1.ConditionStatus, reason, message string) {

@@ -159,7 +159,7 @@ func (r *Releases) fetchArtifact(ctx context.Context, obj *fluxv1.FluxInstance, 
 	if !c.created.IsZero() {
 		rel.Artifact.Created = &metav1.Time{Time: c.created}
 	}
-	if t != nil {
+	if t != nil && rel.Artifact.Digest != obj.Status.LastArtifactRevision { // what runs may come back after what was not good
 		if err := checkAge(obj.Status.Artifact, rel.Artifact); err != nil {
 			return &RefusedError{Err: err}
 		}
