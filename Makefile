@@ -22,8 +22,9 @@ help: ## List the targets
 ##@ Develop
 
 .PHONY: generate
-generate: ## Write what is derived from the API types: deepcopy methods and CRDs
+generate: ## Write what is derived: deepcopy methods and CRDs from the API types, roles from the distribution
 	bash tools/generate.sh
+	go run ./cmd/rights
 
 .PHONY: fmt
 fmt: ## Format the Go sources
@@ -45,7 +46,7 @@ lint: ## Run the linters (.golangci.yaml)
 verify: ## Check that nothing is left to format, tidy or generate
 	@unformatted=$$(gofmt -s -l $(sources)); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	@changes=$$(go mod tidy -diff) || { grep '^[-+]' <<<"$$changes" | sed -n 1,40p; echo "make tidy would change go.mod or go.sum"; exit 1; }
-	@state() { find api config/crd -type f -exec cksum {} + | sort -k3; }; before=$$(state); $(MAKE) generate; \
+	@state() { find api config/crd config/least-privilege -type f -exec cksum {} + | sort -k3; }; before=$$(state); $(MAKE) generate; \
 		diff <(echo "$$before") <(state) || { echo "make generate has changed the files above"; exit 1; }
 
 ##@ Test

@@ -36,6 +36,8 @@ type options struct {
 	tarball    string
 	install    string
 
+	leastPrivilege bool
+
 	distribution       string
 	distributionLayout string
 	fluxVersion        string
@@ -58,6 +60,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.layout, "layout", "", "directory to write the image to, as an OCI image layout")
 	flags.StringVar(&o.tarball, "tarball", "", "file to write the image to, as a tar of an OCI image layout")
 	flags.StringVar(&o.install, "install", "", "file to write the operator's install manifest to")
+	flags.BoolVar(&o.leastPrivilege, "least-privilege", false, "give the operator the rights that it needs in the install manifest, and not cluster-admin")
 	flags.StringVar(&o.distribution, "distribution", "", "artifact of the distribution, such as oci://localhost:5000/manifests:v2.9.5")
 	flags.StringVar(&o.distributionLayout, "distribution-layout", "", "directory to write that artifact to, as an OCI image layout")
 	flags.StringVar(&o.fluxVersion, "flux-version", "", "version of the distribution; that of config/distribution if empty")
@@ -128,7 +131,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	reference := o.repository + ":" + o.tag + "@" + digest.String()
 	if o.install != "" {
-		if err := writeInstall(o.install, reference); err != nil {
+		if err := writeInstall(o.install, reference, o.leastPrivilege); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/weir-dev/weir/config/crd"
+	leastprivilege "github.com/weir-dev/weir/config/least-privilege"
 	operator "github.com/weir-dev/weir/config/operator"
 )
 
@@ -25,14 +26,52 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if diff := cmp.Diff(byID(kustomized(t, "operator")), byID(got)); diff != "" {
+		t.Errorf("Install differs from kustomize (-kustomize +install):\n%s", diff)
+	}
+	if len(got) != 9 { // Namespace, four definitions, account, binding, Deployment, budget
+		t.Errorf("%d objects, want 9", len(got))
+	}
+}
+
+// TestConfine shows the same of config/least-privilege, and that nobody is left with cluster-admin.
+func TestConfine(t *testing.T) {
+	rendered, err := Install(operator.FS(), crd.FS(), testImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confined, err := Confine(rendered, leastprivilege.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parse(confined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(byID(kustomized(t, "least-privilege")), byID(got)); diff != "" {
+		t.Errorf("Confine differs from kustomize (-kustomize +confined):\n%s", diff)
+	}
+	for _, o := range got {
+		if role, _, _ := unstructured.NestedString(o.Object, "roleRef", "name"); role != "" && role != "flux-operator" {
+			t.Errorf("%s %q binds %q", o.GetKind(), o.GetName(), role)
+		}
+	}
+	if _, err := Confine([]byte("kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n"), leastprivilege.FS()); err == nil {
+		t.Error("a manifest without an operator was confined")
+	}
+}
+
+// kustomized is what kustomize renders from a folder in config.
+func kustomized(t *testing.T, folder string) []*unstructured.Unstructured {
+	t.Helper()
 	dir := t.TempDir()
-	for _, part := range []string{"crd", "operator"} {
+	for _, part := range []string{"crd", "operator", "least-privilege"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("..", "..", "config", part))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	images := "images: [{name: weir, newName: registry.example.com/weir-dev/weir, newTag: v0.1.0, digest: \"" + testDigest + "\"}]\n"
-	file, err := os.OpenFile(filepath.Join(dir, "operator", "kustomization.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	file, err := os.OpenFile(filepath.Join(dir, folder, "kustomization.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +81,7 @@ func TestInstall(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(dir, "operator"))
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(dir, folder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,16 +89,11 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := parse(content)
+	objects, err := parse(content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(byID(want), byID(got)); diff != "" {
-		t.Errorf("Install differs from kustomize (-kustomize +install):\n%s", diff)
-	}
-	if len(got) != 9 { // Namespace, four definitions, account, binding, Deployment, budget
-		t.Errorf("%d objects, want 9", len(got))
-	}
+	return objects
 }
 
 func TestInstallRefusesMalformedImage(t *testing.T) {
