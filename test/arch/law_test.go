@@ -123,8 +123,8 @@ const controllerRuntime = "sigs.k8s.io/controller-runtime/pkg/"
 // shared are the packages under reconcilers that kinds stand on. Every other package there belongs to a kind.
 func shared() []string {
 	return []string{
-		"access", "apply", "artifact", "build", "charts", "cloud", "decryption", "distribution", "engine", "events", "expression",
-		"flight", "health", "ingest", "operator", "registry", "release", "remote", "secrets", "verify",
+		"access", "apply", "approval", "artifact", "build", "charts", "cloud", "decryption", "distribution", "engine", "events", "expression",
+		"flight", "health", "ingest", "maintenance", "migration", "operator", "registry", "release", "remote", "secrets", "verify",
 	}
 }
 
