@@ -314,11 +314,17 @@ func unify(e *env) {
 	}
 }
 
-// leave uninstalls the instance, for the next test.
+// leave uninstalls the instance, for the next test, and takes out the volumes that stay.
 func (e *env) leave() {
 	e.t.Helper()
 	must(e.t, e.c.Delete(e.ctx, e.instance()))
 	e.run("gone", func(obj *fluxv1.FluxInstance) bool { return obj == nil })
+	claims := &corev1.PersistentVolumeClaimList{}
+	must(e.t, e.c.List(e.ctx, claims, client.InNamespace(namespace)))
+	for i := range claims.Items {
+		e.patch(&claims.Items[i], `{"metadata":{"finalizers":null}}`)
+		must(e.t, client.IgnoreNotFound(e.c.Delete(e.ctx, &claims.Items[i])))
+	}
 }
 
 func (e *env) patch(obj client.Object, merge string) {

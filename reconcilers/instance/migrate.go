@@ -38,10 +38,26 @@ type replacement struct {
 	refused      error
 }
 
-// check sees to it that the definitions of the target can take the place of those in the cluster: that nothing is stored, and no field
-// managed, in a version that they do not have. What can be migrated before is migrated. A release that would lose objects is refused.
-// When the last good release comes back, or is there, definitions that became newer stay as they are.
+// check refuses a release that would lose objects, before anybody waits for it, or approves it: one without the version in which they are
+// stored.
 func (r *reconciler) check(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if s.way != beginning {
+		return nil
+	}
+	all, err := s.replacements(ctx, obj)
+	if err != nil {
+		return r.failed(ctx, obj, s, err)
+	}
+	if refused := refusals(all); refused != nil {
+		return r.hold(ctx, obj, s, refuse(obj, s, refused))
+	}
+	return nil
+}
+
+// prepare sees to it that the definitions of the target can take the place of those in the cluster: that nothing is stored, and no field
+// managed, in a version that they do not have. What can be migrated before is migrated. When the last good release comes back, or is
+// there, definitions that became newer stay as they are.
+func (r *reconciler) prepare(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	if s.Applier.Clean(Owner(obj).ID, s.digest()) {
 		return nil
 	}
@@ -54,7 +70,7 @@ func (r *reconciler) check(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		return nil
 	}
 	if refused := refusals(all); refused != nil {
-		return r.refuse(ctx, obj, s, refused)
+		return r.holdBack(ctx, obj, s, refuse(obj, s, refused))
 	}
 	for _, x := range all {
 		if x.task == migration.Nothing || !obj.GetMigrateResources() {
@@ -155,23 +171,24 @@ func (s *scope) digest() string {
 	return s.set.Digest
 }
 
-// refuse keeps a release from being applied that would lose what is stored. Nothing wakes the instance when that is settled.
-func (r *reconciler) refuse(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, why error) error {
+// refuse is the verdict about a release that would lose what is stored. Nothing wakes the instance when that is settled.
+func refuse(obj *fluxv1.FluxInstance, s *scope, why error) error {
 	err := fmt.Errorf("reconciliation failed: revision %s is refused: %w", s.set.Revision(), why)
-	verdict := &engine.Verdict{Outcome: engine.Stalled, Reason: meta.ReconciliationFailedReason, After: migrateAgain, Err: err}
+	if s.way != installing {
+		engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeFailedReason, err.Error())
+	}
+	return &engine.Verdict{Outcome: engine.Stalled, Reason: meta.ReconciliationFailedReason, After: migrateAgain, Err: err}
+}
+
+// holdBack makes the last good release the target, as far as it can be. Before the first one there is none.
+func (r *reconciler) holdBack(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, verdict error) error {
 	if s.way == installing {
 		return verdict
 	}
-	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeFailedReason, err.Error())
-	return r.holdBack(ctx, obj, s, verdict)
-}
-
-// holdBack makes the last good release the target, as far as it can be.
-func (r *reconciler) holdBack(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, verdict error) error {
 	if err := r.hold(ctx, obj, s, verdict); err != nil {
 		return err
 	}
-	return r.check(ctx, obj, s)
+	return r.prepare(ctx, obj, s)
 }
 
 // unprepared ends, or holds back, what cannot be applied before objects are migrated that could not be migrated.

@@ -249,6 +249,12 @@ func TestMigrationHeld(t *testing.T) {
 	if diff := cmp.Diff([]string{"v1"}, e.stored()); diff != "" || !strings.HasPrefix(obj.Status.LastAppliedRevision, "v2.9.6@") {
 		t.Errorf("at %s, stored versions (-want +got):\n%s", obj.Status.LastAppliedRevision, diff)
 	}
+
+	// One that cannot be applied anyway does not have to wait to be refused.
+	p.publish("v2.9.8", "v1beta3*")
+	e.clock.advance(artifactInterval)
+	obj = e.run("refused", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Stalled") })
+	expect(t, obj, "Ready", metav1.ConditionFalse, meta.ReconciliationFailedReason, "which the new definition, with v1beta3, does not have")
 	e.leave()
 }
 
