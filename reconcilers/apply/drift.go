@@ -49,11 +49,15 @@ func (r *run) ownedFields(k *task, entries []metav1.ManagedFieldsEntry) (owned, 
 // before notes who owns what of an object that is about to be corrected. What cannot be found out is not told: it must not
 // keep the object from being corrected.
 func (r *run) before(ctx context.Context, k *task) {
-	if !k.correct || !k.known || k.owned != nil {
+	live := &k.live
+	if !k.known && k.tried != nil { // it may be there, and without our label
+		live = k.tried
+	}
+	if !k.correct || k.owned != nil || live.ResourceVersion == "" {
 		return
 	}
 	m, err := r.client.GetMeta(ctx, k.Ref)
-	if err != nil || m.UID != k.live.UID {
+	if err != nil || m.UID != live.UID {
 		return
 	}
 	if o, err := r.ownedFields(k, m.ManagedFields); err == nil {

@@ -39,8 +39,8 @@ func TestDriftIsPutBack(t *testing.T) {
 				b.edit(b.ref("Service", "app"), "somebody", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":null}}}`)
 			},
 			want:     []string{"Service/NS/app configured"},
-			requests: map[string]int{"dry-run": 1, "apply": 1},
-			drift:    `Service/NS/app drift corrected`,
+			requests: map[string]int{"dry-run": 1, "apply": 1, "get": 1},
+			drift:    `Service/NS/app drift corrected: .metadata.labels.kustomize.toolkit.fluxcd.io/name`,
 		},
 		{
 			name: "label value", reason: "a label of another owner is drift",
