@@ -52,8 +52,12 @@ func (r *reconciler) owned(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		return err
 	}
 	for _, other := range slices.SortedFunc(maps.Keys(others), claimant.compare) {
-		if alive, err := r.alive(ctx, obj, s, other); err != nil || alive {
-			return r.contest(ctx, obj, s, other, err)
+		alive, err := r.alive(ctx, obj, s, other)
+		if err != nil {
+			return err
+		}
+		if alive {
+			return r.contest(ctx, obj, s, other)
 		}
 	}
 	return nil
@@ -131,25 +135,25 @@ func (r *reconciler) alive(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	}
 	where, _, err := unstructured.NestedString(live.Object, "status", "cluster", "id")
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("read %q: %w", ref, err)
 	}
-	here := home
+	here, err := r.here(ctx, obj, s)
+	return where == here, err
+}
+
+// here returns the id of the cluster of the run.
+func (r *reconciler) here(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (string, error) {
 	if s.Away() {
-		here = obj.Status.Cluster.ID
+		return obj.Status.Cluster.ID, nil
 	}
-	return where == here, nil
+	return r.home.get(ctx, r.Home.Client)
 }
 
 // contest returns the verdict of a conflict with the other instance, unless the user has decided it for this one. A decision counts until
 // it is carried out: who takes the cluster over later is not overruled by it.
-func (r *reconciler) contest(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, other claimant, err error) error {
+func (r *reconciler) contest(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, other claimant) error {
+	id, err := r.here(ctx, obj, s)
 	if err != nil {
-		return err
-	}
-	id := ""
-	if s.Away() {
-		id = obj.Status.Cluster.ID
-	} else if id, err = r.home.get(ctx, r.Home.Client); err != nil {
 		return err
 	}
 	if obj.Status.LastAppliedRevision != "" || !obj.DeletionTimestamp.IsZero() {

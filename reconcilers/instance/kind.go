@@ -134,6 +134,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		New:        func() *fluxv1.FluxInstance { return &fluxv1.FluxInstance{} },
 		Finalizer:  fluxv1.Finalizer,
 		Interval:   pace(look),
+		Retry:      r.retry,
 		Ready:      engine.FromVerdict(success),
 		Open:       r.open,
 		Close:      (*scope).leave,

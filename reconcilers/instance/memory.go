@@ -18,6 +18,7 @@ import (
 // memory is what this process knows about one instance, beyond its status. One instance never runs twice at a time, so nobody
 // else is there when a step looks at it.
 type memory struct {
+	cut         time.Time // since when the remote cluster keeps the instance out, or zero
 	uid         types.UID
 	built       built
 	fetched     fetched

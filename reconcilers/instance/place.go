@@ -28,6 +28,9 @@ const (
 	// conflictAgain is when a run looks again whether a cluster is still somebody else's, which wakes nobody.
 	conflictAgain = 5 * time.Minute
 
+	// retryOutage is how long a run waits at most until it tries a cluster again that cannot be reached.
+	retryOutage = 2 * time.Minute
+
 	// remoteInterval is how often a remote cluster is looked at, at the least: that it cannot be reached wakes nobody either.
 	remoteInterval = 5 * time.Minute
 )
@@ -140,7 +143,29 @@ func (r *reconciler) locate(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 }
 
 // enter makes the cluster of the kubeconfig the one that the run is about, and returns its id.
-func (r *reconciler) enter(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (id string, err error) {
+func (r *reconciler) enter(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (string, error) {
+	id, err := r.connect(ctx, obj, s)
+	switch {
+	case err == nil:
+		s.memory.cut = time.Time{}
+	case s.memory.cut.IsZero():
+		s.memory.cut = r.Now()
+	}
+	return id, err
+}
+
+// retry is when an instance that failed runs again, if it was kept out of its cluster: often enough for it to go on soon after an
+// outage. The others back off.
+func (r *reconciler) retry(obj *fluxv1.FluxInstance) time.Duration {
+	cut := r.memories.get(obj).cut
+	if cut.IsZero() {
+		return 0
+	}
+	return min(max(r.Now().Sub(cut)/2, time.Second), retryOutage) //nolint:mnd // each wait is half as long as all before it
+}
+
+// connect reaches the cluster, and asks for its id.
+func (r *reconciler) connect(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (id string, err error) {
 	home, err := r.home.get(ctx, r.Home.Client)
 	if err != nil {
 		return "", err
@@ -245,7 +270,7 @@ func (r *reconciler) reach(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		s.Place = r.Home
 		return nil
 	}
-	id, err := "", error(remote.ErrMissing)
+	id, err := "", remote.ErrMissing
 	if obj.Spec.KubeConfig != nil {
 		id, err = r.enter(ctx, obj, s)
 	}

@@ -148,8 +148,14 @@ func newSite(t *testing.T, shared *cluster.Shared, token string) *site {
 func start(t *testing.T) *env {
 	t.Helper()
 
+	return startIn(t, &home, &east, &west)
+}
+
+func startIn(t *testing.T, home, east, west *cluster.Shared) *env {
+	t.Helper()
+
 	var begun sync.WaitGroup
-	for _, s := range []*cluster.Shared{&home, &east, &west} {
+	for _, s := range []*cluster.Shared{home, east, west} {
 		begun.Go(func() { s.Start(t) })
 	}
 
@@ -157,7 +163,7 @@ func start(t *testing.T) *env {
 
 	e := &env{
 		t: t, clock: &clock{}, woken: map[string]chan struct{}{},
-		home: newSite(t, &home, "home"), east: newSite(t, &east, "east"), west: newSite(t, &west, "west"),
+		home: newSite(t, home, "home"), east: newSite(t, east, "east"), west: newSite(t, west, "west"),
 	}
 	e.c = e.home.client
 	define(t, e.c, "fluxinstances", &fluxv1.FluxInstanceList{})

@@ -40,20 +40,29 @@ func spoke(i int) string { return fmt.Sprintf("spoke-%02d", i) }
 // TestFleet holds that one operator brings many clusters up side by side, repairs one while others are dead, and asks for nothing when
 // nothing happens. It tells what that costs.
 func TestFleet(t *testing.T) {
-	e := start(t)
+	var servers [3]cluster.Shared
+
+	t.Cleanup(func() { // at last
+		for i := range servers {
+			if servers[i].Stop(0) != 0 {
+				t.Error("a server could not be stopped")
+			}
+		}
+	})
+
+	e := startIn(t, &servers[0], &servers[1], &servers[2])
 	e.stop() // the process does all that
 	e.clusters = nil
 
 	define(t, e.c, "fluxreports", &fluxv1.FluxReportList{})
 
-	f := &fleet{env: e, manager: launch(t, home.Start(t))}
+	f := &fleet{env: e, manager: launch(t, servers[0].Start(t))}
 	f.tell("alone")
 
 	begun := time.Now()
 
 	for i := range *many {
-		shared := []*cluster.Shared{&east, &west, &home}[i%3]
-		f.spokes = append(f.spokes, newSpoke(t, shared, spoke(i), i))
+		f.spokes = append(f.spokes, newSpoke(t, &servers[i%len(servers)], spoke(i), i))
 		e.create(spoke(i), "distribution: {version: 2.x, registry: ghcr.io/fluxcd}\nwait: false\n", f.spokes[i])
 	}
 
@@ -64,7 +73,7 @@ func TestFleet(t *testing.T) {
 	if *idle > 0 {
 		before := f.asked()
 
-		time.Sleep(*idle)
+		<-time.After(*idle)
 		t.Logf("in %s of peace, %d requests were sent to %d clusters", *idle, f.asked()-before, *many)
 		f.tell("idle")
 	}
@@ -193,7 +202,7 @@ func (f *fleet) memory() string {
 
 	var parts []string
 
-	for _, line := range strings.Split(string(status), "\n") {
+	for line := range strings.SplitSeq(string(status), "\n") {
 		key, value, _ := strings.Cut(line, ":")
 		if name := map[string]string{"VmHWM": "peak", "RssAnon": "anonymous", "RssFile": "file"}[key]; name != "" {
 			var kib int

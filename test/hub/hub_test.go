@@ -154,6 +154,12 @@ func outage(e *env) {
 		e.t.Errorf("conditions are %+v", down.Status.Conditions)
 	}
 
+	e.clock.advance(time.Hour)
+
+	if _, after := e.once("east"); after != 2*time.Minute {
+		e.t.Errorf("after an hour, the next attempt is in %s", after)
+	}
+
 	e.ready("west")
 	e.ready(own)
 
