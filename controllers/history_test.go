@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -21,12 +22,12 @@ func TestHistoryRelists(t *testing.T) {
 	var asked []metav1.ListOptions
 
 	r := &relister{history: h, next: cache.ToListerWatcherWithContext(&cache.ListWatch{
-		ListFunc: func(o metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			asked = append(asked, o)
 
 			return &corev1.ConfigMapList{}, nil
 		},
-		WatchFunc: func(o metav1.ListOptions) (apiwatch.Interface, error) {
+		WatchFuncWithContext: func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
 			asked = append(asked, o)
 
 			return apiwatch.NewFake(), nil

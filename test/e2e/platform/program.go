@@ -54,7 +54,7 @@ type Release struct {
 }
 
 // Push makes the image of the manager, a program for Linux that Build has built, and pushes it to <registry>/weir with the
-// tag.
+// tag, which is its version too: with another tag the same program has another digest.
 func Push(ctx context.Context, manager, registry, tag string, log io.Writer) (Release, error) {
 	dir, err := os.MkdirTemp("", "weir-release-")
 	if err != nil {
@@ -64,7 +64,7 @@ func Push(ctx context.Context, manager, registry, tag string, log io.Writer) (Re
 
 	install, platform := filepath.Join(dir, "install.yaml"), "linux/"+runtime.GOARCH
 	cmd := command(ctx, "run", module+"/cmd/image", "--repository="+registry+"/weir", "--tag="+tag,
-		"--platforms="+platform, "--binary="+platform+"="+manager, "--install="+install)
+		"--version="+tag, "--platforms="+platform, "--binary="+platform+"="+manager, "--install="+install)
 	cmd.Stderr = log
 
 	reference, err := cmd.Output()

@@ -93,7 +93,7 @@ func (v *View) served(ctx context.Context, kind schema.GroupVersionKind) error {
 
 func builtIn(kind schema.GroupVersionKind) bool {
 	switch kind.Group {
-	case "", "apps", "apiextensions.k8s.io", "rbac.authorization.k8s.io", "batch":
+	case "", "apps", "apiextensions.k8s.io", "rbac.authorization.k8s.io", "batch", "coordination.k8s.io":
 		return true
 	default:
 		return false

@@ -13,6 +13,8 @@ import (
 // TestFaultRestore restores etcd from a backup, which takes back what has been delivered since, and gives resource versions out a second
 // time. What was delivered comes back, without anybody asking, and drift is corrected from then on.
 func TestFaultRestore(t *testing.T) {
+	t.Parallel() // it has a cluster of its own
+
 	c := cluster.New(t, cluster.Options{})
 	s := newFaultStageOn(t, c)
 

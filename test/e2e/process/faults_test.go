@@ -158,7 +158,7 @@ func fleetKinds() []schema.GroupVersionKind {
 // exact is a condition: the inventories hold what the step has, and of what the step does not have nothing is left. Objects
 // may be deleted after their Kustomization is Ready: they are held back as long as they may have moved to another one.
 func (f *armada) exact(now platform.Snapshot) error {
-	wanted := map[string]bool{"bystander": true, "kept": true}
+	wanted := map[string]bool{"bystander": true, "kept": true, "default": true, "kube-root-ca.crt": true}
 
 	for _, key := range f.keys {
 		var want []string
