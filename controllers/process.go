@@ -1,14 +1,11 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -16,18 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -345,46 +337,6 @@ func (p *Process) engineOptions() (engine.Options, error) {
 	}, nil
 }
 
-// maxOutage is the longest delay between two attempts to reach the API server.
-const maxOutage = 30 * time.Second
-
-// watch is a source of events of a controller.
-type watch = source.Source
-
-// add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is what suits the
-// kind.
-func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyAnnotation bool, concurrent int, more ...watch) error {
-	return handle(p, k, own[O](anyAnnotation), w, concurrent, more...)
-}
-
-// handle makes the controller of a kind whose own objects are handled in its own way.
-func handle[O engine.Object, S any](
-	p *Process, k engine.Kind[O, S], own handler.TypedFuncs[O, reconcile.Request], w *waker, concurrent int, more ...watch,
-) error {
-	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
-		Reconciler:              engine.New(k, p.engine),
-		MaxConcurrentReconciles: p.workers(concurrent),
-		LogConstructor:          p.logger(k.Name),
-		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](p.MinRetryDelay, min(p.MaxRetryDelay, maxOutage)),
-	})
-	if err != nil {
-		return fmt.Errorf("make controller of %s: %w", k.Name, err)
-	}
-
-	watches := append([]watch{source.Kind(p.GetCache(), k.New(), own), w}, more...)
-	for _, s := range watches {
-		if err := c.Watch(s); err != nil {
-			return fmt.Errorf("watch for %s: %w", k.Name, err)
-		}
-	}
-
-	return nil
-}
-
-// workers is how many objects of a kind run at a time: as many as suit the kind, unless the command line says otherwise.
-func (p *Process) workers(kind int) int { return cmp.Or(p.Concurrent, kind) }
-
 // addProbes serves /healthz and /readyz. A process is ready when it could take its place: that it waits for its lease is no
 // reason to keep a new version from replacing an old one.
 func (p *Process) addProbes() error {
@@ -397,17 +349,4 @@ func (p *Process) addProbes() error {
 	}
 
 	return nil
-}
-
-// logger returns how the log names the object of a run: by the keys that flux logs reads.
-func (p *Process) logger(kind string) func(*reconcile.Request) logr.Logger {
-	base := p.GetLogger().WithValues("controller", strings.ToLower(kind), "controllerKind", kind)
-
-	return func(req *reconcile.Request) logr.Logger {
-		if req == nil {
-			return base
-		}
-
-		return base.WithValues("namespace", req.Namespace, "name", req.Name)
-	}
 }
