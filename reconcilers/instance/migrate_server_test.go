@@ -309,6 +309,56 @@ func TestForcedMigration(t *testing.T) {
 	e.leave()
 }
 
+// TestNewerDefinition fails with a release that has stored objects in a version that the one before does not have: the definition stays newer
+// when that comes back, and when it is what is asked for, whatever is to be pruned.
+func TestNewerDefinition(t *testing.T) {
+	p, e := newShop(t), start(t)
+	k := e.kubelet()
+	p.publish("v2.9.5", "v1*")
+	e.create(strings.Replace(p.spec("prune: {definitions: true}\n"), "wait: false\n", "", 1))
+	e.at("v2.9.5")
+	must(t, e.bucket("fleet", "v1", "theirs", "one.example.com"))
+	k.set("v2.9.6", crashing)
+	p.publish("v2.9.6", "v1", "v2*")
+	e.clock.advance(artifactInterval)
+	obj := e.hurry("rolled back", rolledBack)
+	newer := func(why string, obj *fluxv1.FluxInstance) {
+		t.Helper()
+		if diff := cmp.Diff([]string{"v1", "v2"}, e.versions()); diff != "" || !has(obj, "_"+buckets+"_apiextensions.k8s.io_CustomResourceDefinition") {
+			t.Errorf("%s: versions (-want +got):\n%s\ninventory %+v", why, diff, obj.Status.Inventory)
+		}
+		image := e.deployment("source-controller").Spec.Template.Spec.Containers[0].Image
+		if d := e.definition(buckets); d.DeletionTimestamp != nil || !strings.Contains(image, ":v2.9.5") {
+			t.Errorf("%s: %s runs, the definition is deleted at %v", why, image, d.DeletionTimestamp)
+		}
+	}
+	newer("rolled back", obj)
+
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Distribution.Version = "2.9.5" })
+	p.publish("v2.9.5", "v1*")
+	e.clock.advance(artifactInterval)
+	newer("asked for", e.ready())
+	for range 2 {
+		e.restart()
+		e.patch(e.deployment("source-controller"), `{"spec":{"replicas":0}}`)
+		obj = e.run("repaired", func(obj *fluxv1.FluxInstance) bool {
+			return isTrue(obj, "Ready") && *e.deployment("source-controller").Spec.Replicas == 1
+		})
+		newer("repaired", obj)
+	}
+	must(t, e.bucket("fleet", "v1", "theirs", "two.example.com"))
+
+	// The next one has both, and the definition is its own again.
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Distribution.Version = "2.x" })
+	p.publish("v2.9.7", "v2*")
+	e.clock.advance(artifactInterval)
+	e.at("v2.9.7")
+	if diff := cmp.Diff([]string{"v2"}, e.versions()); diff != "" {
+		t.Errorf("versions (-want +got):\n%s", diff)
+	}
+	e.leave()
+}
+
 // deny refuses updates of objects of the name, from when on the attempt fails, and returns what lifts that.
 func (e *env) deny(group, resource, name string, attempt func() error) (lift func()) {
 	e.t.Helper()
