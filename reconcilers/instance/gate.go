@@ -67,27 +67,36 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 			err = fmt.Errorf("reconciliation failed: plan revision %s: %w", s.built.Revision(), err)
 			return r.barred(ctx, obj, s, engine.Fail(meta.ReconciliationFailedReason, err))
 		}
-		x.plan = p.digest
-	}
-	if x.awaits() == "" {
-		if x.manual {
-			obj.Status.Upgrade = pending(obj, s, p.digest)
+		if p.refused {
+			return nil // by the next step
 		}
-		return nil
+		x.plan = p.digest
 	}
 	var next time.Time
 	if x.release && !x.open {
 		next = windows.Next(now)
 	}
-	if !x.manual {
-		built, rel := s.built, s.release
-		ok, why := r.detour(ctx, obj, s)
-		if ok {
-			s.wake, s.waiting = until(next, now), true
-			return r.choose(ctx, obj, s)
-		}
-		s.built, s.release, x.edits = built, rel, why
+	return r.pass(ctx, obj, s, x, p, next)
+}
+
+// pass lets the revision begin, or something in its place, or holds it back.
+func (r *reconciler) pass(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, x crossing, p *plan, next time.Time) error {
+	switch {
+	case x.awaits() == "" && x.manual:
+		obj.Status.Upgrade = pending(obj, s, p.digest)
+		return nil
+	case x.awaits() == "":
+		return nil
+	case x.manual:
+		return r.queue(ctx, obj, s, x, p, next)
 	}
+	built, rel := s.built, s.release
+	ok, why := r.detour(ctx, obj, s)
+	if ok {
+		s.wake, s.waiting = until(next, r.Now()), true
+		return r.choose(ctx, obj, s)
+	}
+	s.built, s.release, x.edits = built, rel, why
 	return r.queue(ctx, obj, s, x, p, next)
 }
 

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
@@ -341,13 +342,21 @@ func TestApproval(t *testing.T) {
 	if strings.Contains(text, password) {
 		t.Errorf("the plan shows a Secret: %s", text)
 	}
-	password = "swordfush"
-	e.restart()
-	e.run("planned anew", func(obj *fluxv1.FluxInstance) bool { return obj.Status.Upgrade.Plan != fourth })
-	e.annotate(fluxv1.ApprovedPlanAnnotation, fourth)
+	hidden := &corev1.Secret{ObjectMeta: named("hidden"), Data: map[string][]byte{"password": []byte("one")}}
+	must(t, e.c.Create(e.ctx, hidden))
+	e.once()
+	fifth, text := e.plan()
+	e.mentions(text, "Secret/flux-system/hidden configured", "  ~ .data.password: *** -> ***")
+	e.patch(hidden, `{"data":{"password":"dHdv"}}`)
+	e.once()
+	if sixth, same := e.plan(); fifth == fourth || sixth == fifth || same != text {
+		t.Errorf("plans of different passwords are %s, %s and %s: %s", fourth, fifth, sixth, same)
+	}
+	e.annotate(fluxv1.ApprovedPlanAnnotation, fifth)
 	e.waits("WaitingForApproval", "v2.9.5@")
-	if e.exists(&corev1.Secret{}, "hidden") {
-		t.Error("a Secret that was not approved is written")
+	must(t, e.c.Get(e.ctx, client.ObjectKeyFromObject(hidden), hidden))
+	if string(hidden.Data["password"]) != "two" {
+		t.Error("a Secret is written that was approved as it was before")
 	}
 
 	// Without a place for the plan, or a key for its digest, nothing goes on, and what runs is looked after.
@@ -383,3 +392,42 @@ func (e *env) unable(doing, why string, hinder func() (undo func())) {
 
 // sameKey is the key of plans of all operators of a test.
 func sameKey(context.Context) ([]byte, error) { return []byte("the key of a test"), nil }
+
+// TestPlanOfMigration holds that plans tell what becomes of stored objects, and that the API server's refusal of a definition before that
+// is none of the plan.
+func TestPlanOfMigration(t *testing.T) {
+	p, e := newShop(t), start(t)
+	p.publish("v2.9.5", "v1beta3*", "v1")
+	e.create(p.spec("upgrade: {mode: Manual}"))
+	e.at("v2.9.5")
+	must(t, e.bucket("fleet", "v1beta3", "theirs", "one.example.com"))
+
+	p.publish("v2.9.6", "v1*")
+	e.clock.advance(artifactInterval)
+	obj := e.run("refused", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Stalled") })
+	expect(t, obj, "Ready", metav1.ConditionFalse, meta.ReconciliationFailedReason, "go by way of a release that has both")
+
+	migrates := func(version string, lines ...string) {
+		t.Helper()
+		e.clock.advance(artifactInterval)
+		e.waits("WaitingForApproval", version+"@")
+		digest, text := e.plan()
+		e.mentions(text, lines...)
+		e.annotate(fluxv1.ApprovedPlanAnnotation, digest)
+		e.at(version)
+	}
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.MigrateResources = new(false) })
+	p.publish("v2.9.7", "v1beta3", "v1*")
+	migrates("v2.9.7", "CustomResourceDefinition/"+buckets+" configured")
+	must(t, e.bucket("fleet", "v1", "new", "one.example.com"))
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.MigrateResources = nil })
+	e.restart()
+	p.publish("v2.9.8", "v1*")
+	migrates("v2.9.8", "CustomResourceDefinition/"+buckets+" configured", "  ~ versions: v1beta3, v1 -> v1",
+		`all objects of "`+buckets+`" are migrated from v1beta3 to version v1 first`)
+	p.publish("v2.9.9", "v1", "v2*")
+	migrates("v2.9.9", `all objects of "`+buckets+`" are migrated to version v2 when the revision works`)
+	p.publish("v2.9.10", "v2*")
+	migrates("v2.9.10", `the fields of all objects of "`+buckets+`" are moved to version v2 first`)
+	e.leave()
+}

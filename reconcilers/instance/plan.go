@@ -31,31 +31,35 @@ const (
 
 // plan is what an upgrade is going to do.
 type plan struct {
-	digest string // of all of it
-	text   string // for people
-	counts string // in short
+	digest  string // of all of it
+	text    string // for people
+	counts  string // in short
+	refused bool   // it is none
 }
 
-// plan says what the target would change. It takes a read and a dry run of each object, and changes nothing.
+// plan says what the target would change. It takes a read and a dry run of each object, and changes nothing. There is none for a target
+// that is refused, whoever approves it.
 func (r *reconciler) plan(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (*plan, error) {
 	engine.Progress(ctx, "Planning revision "+s.set.Revision())
 	key, err := r.PlanKey.Key(ctx, obj.UID, "spec.upgrade.mode Manual")
 	if err != nil {
 		return nil, err
 	}
+	all, err := s.stored(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(all, func(x replacement) bool { return x.refused != nil }) {
+		return &plan{refused: true}, nil
+	}
 	leaving := s.leaving(obj)
 	o := r.applyOptions(s)
 	o.Key, o.Inventory = key, doomed(leaving)
-	diff, err := s.Applier.Diff(ctx, s.Client, Owner(obj), s.set.Objects, true, o)
+	diff, err := s.Applier.Diff(ctx, s.Client, Owner(obj), outright(s.set.Objects, all), true, o)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := s.migrations(ctx, obj)
-	if err != nil {
-		return nil, err
-	}
-	head := heading(obj, s)
-	text := slices.Concat(head, changed(diff), left(leaving, diff), stored)
+	text := slices.Concat(heading(obj, s), changed(diff), left(leaving, diff), migrated(obj, all))
 	return &plan{
 		// What is not to be shown is in the digest of the differences.
 		digest: approval.Digest(key, append([]string{s.set.Revision(), s.artifact(), diff.Digest}, text...)...),
@@ -166,34 +170,48 @@ func left(leaving []departure, diff *apply.Difference) []string {
 	return lines
 }
 
-// migrations says what becomes of what is stored of the custom resources.
-func (s *scope) migrations(ctx context.Context, obj *fluxv1.FluxInstance) ([]string, error) {
-	var lines []string
+// stored compares all definitions of the target with those in the cluster.
+func (s *scope) stored(ctx context.Context, obj *fluxv1.FluxInstance) ([]replacement, error) {
+	var all []replacement
 	for _, o := range s.set.Objects {
 		if !isDefinition(access.Of(o)) {
 			continue
 		}
-		line, err := s.migration(ctx, obj, o)
+		x, err := s.compare(ctx, obj, o)
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, line...)
+		if x.target != nil {
+			all = append(all, x)
+		}
 	}
-	return lines, nil
+	return all, nil
 }
 
-func (s *scope) migration(ctx context.Context, obj *fluxv1.FluxInstance, manifest *unstructured.Unstructured) ([]string, error) {
-	x, err := s.compare(ctx, obj, manifest)
-	if err != nil || x.target == nil {
-		return nil, err
-	}
+// outright leaves out the definitions that the API server does not take, not even in a dry run, before objects are migrated.
+func outright(objects []*unstructured.Unstructured, all []replacement) []*unstructured.Unstructured {
+	return slices.DeleteFunc(slices.Clone(objects), func(o *unstructured.Unstructured) bool {
+		return isDefinition(access.Of(o)) && slices.ContainsFunc(all, func(x replacement) bool {
+			return x.task == migration.Objects && x.live.Name == o.GetName()
+		})
+	})
+}
+
+// migrated says what becomes of the definitions that are left out of a dry run, and of what is stored of custom resources.
+func migrated(obj *fluxv1.FluxInstance, all []replacement) []string {
 	var lines []string
-	if x.refused != nil || x.task != migration.Nothing {
-		lines = append(lines, x.String())
+	for _, x := range all {
+		if x.task == migration.Objects {
+			lines = append(lines, migration.Ref(x.live.Name).String()+" configured",
+				fmt.Sprintf("  ~ versions: %s -> %s", strings.Join(x.live.Versions, ", "), strings.Join(x.target.Versions, ", ")))
+		}
+		if x.task != migration.Nothing {
+			lines = append(lines, x.String())
+		}
+		old := slices.ContainsFunc(x.live.Stored, func(v string) bool { return v != x.target.Storage })
+		if (old || x.live.Storage != x.target.Storage) && obj.GetMigrateResources() {
+			lines = append(lines, fmt.Sprintf("all objects of %q are migrated to version %s when the revision works", x.live.Name, x.target.Storage))
+		}
 	}
-	old := slices.ContainsFunc(x.live.Stored, func(v string) bool { return v != x.target.Storage })
-	if old && x.refused == nil && obj.GetMigrateResources() {
-		lines = append(lines, fmt.Sprintf("all objects of %q are migrated to version %s when the revision works", x.live.Name, x.target.Storage))
-	}
-	return lines, nil
+	return lines
 }
