@@ -214,6 +214,7 @@ func (r *reconciler) begin(_ context.Context, obj *fluxv1.FluxInstance, s *scope
 	obj.Status.LastAttemptedRevision = s.set.Revision()
 	obj.Status.Inventory = inventory(s.previous, wanted(s.set))
 	s.memory.end()
+	s.memory.record(obj, s.set.Revision(), s.started, nil)
 	s.memory.newer, s.memory.lost = nil, time.Time{}
 	s.began = true
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, fluxv1.UpgradeProgressingReason,

@@ -33,7 +33,7 @@ func (c claimant) compare(other claimant) int { return strings.Compare(c.String(
 
 // claim sees to it that what is about to be applied is nobody else's. As long as all is as it was applied, it is not.
 func (r *reconciler) claim(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	if s.Applier.Clean(Owner(obj).ID, s.set.Digest) {
+	if s.Applier.Clean(Owner(obj).ID, s.digest()) {
 		return nil
 	}
 	return r.owned(ctx, obj, s, wanted(s.set))

@@ -168,7 +168,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 		},
 		Events:  events,
 		Forget:  r.gone,
-		Suspend: suspend,
+		Suspend: r.suspend,
 	}
 	for _, steps := range []engine.Steps[*fluxv1.FluxInstance, scope]{kind.Steps[2:], kind.Delete} { // registries are not in the cluster
 		for i := range steps {
@@ -196,7 +196,8 @@ func short(d time.Duration) string {
 }
 
 // suspend tells of an instance that was created suspended that this is as it should be, and of another one that nothing is done.
-func suspend(obj *fluxv1.FluxInstance) []engine.Event {
+func (r *reconciler) suspend(obj *fluxv1.FluxInstance) []engine.Event {
+	r.memories.get(obj).arrived = false
 	if engine.Condition(obj, meta.ReadyCondition) == nil {
 		engine.Set(obj, meta.ReadyCondition, metav1.ConditionTrue, meta.ReconciliationDisabledReason, "Initialized with reconciliation suspended")
 		return nil

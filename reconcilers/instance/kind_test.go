@@ -96,8 +96,9 @@ func TestEvents(t *testing.T) {
 }
 
 func TestSuspend(t *testing.T) {
+	r := &reconciler{}
 	created := &fluxv1.FluxInstance{}
-	if told := suspend(created); len(told) > 0 {
+	if told := r.suspend(created); len(told) > 0 {
 		t.Errorf("of an instance that was created suspended, %v is told", told)
 	}
 	c := engine.Condition(created, meta.ReadyCondition)
@@ -107,7 +108,7 @@ func TestSuspend(t *testing.T) {
 	failing := &fluxv1.FluxInstance{}
 	engine.Set(failing, meta.ReadyCondition, metav1.ConditionFalse, "ReconciliationFailed", "x")
 	want := []engine.Event{{Type: "Warning", Reason: "ReconciliationDisabled", Message: "Reconciliation is disabled"}}
-	if diff := cmp.Diff(want, suspend(failing)); diff != "" {
+	if diff := cmp.Diff(want, r.suspend(failing)); diff != "" {
 		t.Errorf("what is told of one that was running (-want +got):\n%s", diff)
 	}
 	if c := engine.Condition(failing, meta.ReadyCondition); c.Reason != "ReconciliationFailed" {
@@ -138,6 +139,18 @@ func TestTransactions(t *testing.T) {
 	obj.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
 	if fourth := ts.record(obj, "r1", start.Add(3*time.Minute), nil); !fourth.started.Equal(start.Add(3 * time.Minute)) {
 		t.Error("a request gets no new time")
+	}
+	if since := ts.since("r2", start); !since.Equal(start) {
+		t.Errorf("another revision began at %s", since)
+	}
+	ts.begin() // a run that fails
+	ts.begin()
+	if fifth := ts.record(obj, "r1", start.Add(time.Hour), nil); !fifth.started.Equal(start.Add(time.Hour)) {
+		t.Error("time counts in which nobody could tell how the revision was doing")
+	}
+	ts.begin()
+	if sixth := ts.record(obj, "r1", start.Add(2*time.Hour), nil); !sixth.started.Equal(start.Add(time.Hour)) {
+		t.Error("an attempt gets more time with each run")
 	}
 	last, ok := ts.end()
 	if !ok || len(last.changes) != 2 {

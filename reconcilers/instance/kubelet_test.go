@@ -135,10 +135,27 @@ type wire struct {
 	sent []string
 	then func(written int) // called after each write
 	n    int
+	dead bool // nobody answers
+}
+
+// cut makes the API server unreachable, but for watches that are open, or reachable again.
+func (w *wire) cut(dead bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = dead
+}
+
+func (w *wire) isDead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dead
 }
 
 func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		if w.isDead() {
+			return nil, errors.New("connection refused")
+		}
 		response, err := next.RoundTrip(req)
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -23,6 +23,9 @@ type memory struct {
 	built       built
 	fetched     fetched
 	transaction *transaction
+	looked      time.Time // when something was last applied, or found to be
+	arrived     bool      // the last run got as far as that
+	missed      bool      // one since looked did not
 	checked     time.Time
 	fights      map[access.ID]bool
 	good        *record     // of the last good release, once it was read or written
@@ -94,7 +97,8 @@ type transaction struct {
 }
 
 // record adds the changes of a run to the transaction of the instance and returns it. A new revision, spec or request begins a new
-// one, with the time to become healthy anew; what changed before is still told at its end.
+// one, with the time to become healthy anew; what changed before is still told at its end. Time in which nobody could tell how the
+// revision was doing does not count.
 func (m *memory) record(obj *fluxv1.FluxInstance, revision string, now time.Time, changes apply.Changes) transaction {
 	requested := obj.Annotations[meta.ReconcileRequestAnnotation]
 	current := m.transaction
@@ -105,17 +109,27 @@ func (m *memory) record(obj *fluxv1.FluxInstance, revision string, now time.Time
 		current = &transaction{
 			revision: revision, generation: obj.Generation, requested: requested, started: now, changes: current.changes,
 		}
+	} else if m.missed {
+		current.started = current.started.Add(max(now.Sub(m.looked), 0))
 	}
+	m.arrived, m.missed, m.looked = true, false, now
 	current.changes = append(current.changes, changes...)
 	m.transaction = current
 	return *current
 }
 
-// wasted gives the transaction its time back: nobody could tell how it was doing.
-func (m *memory) wasted(now time.Time) {
-	if m.transaction != nil {
-		m.transaction.started = now
+// begin notes that a run begins. If the one before did not get as far as to apply, because the API server was away or the instance
+// suspended, nobody could tell how a revision was doing.
+func (m *memory) begin() {
+	m.missed, m.arrived = m.missed || !m.arrived, false
+}
+
+// since returns when the transaction of the revision began; if there is none, the time that is given.
+func (m *memory) since(revision string, otherwise time.Time) time.Time {
+	if m.transaction == nil || m.transaction.revision != revision {
+		return otherwise
 	}
+	return m.transaction.started
 }
 
 // end closes the transaction and returns it.

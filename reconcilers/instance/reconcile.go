@@ -35,6 +35,7 @@ func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	s.started = r.Now()
 	s.previous = references(obj.Status.Inventory)
 	s.memory = r.memories.get(obj)
+	s.memory.begin()
 	s.credentials = r.credentials.current(ctx, obj)
 	return r.locate(ctx, obj, s)
 }
@@ -169,8 +170,8 @@ func (r *reconciler) failed(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	}
 	switch {
 	case unreachable(err):
-		s.memory.wasted(r.Now())
-	case s.way == upgrading && r.Now().Sub(s.started) >= s.patience(obj):
+		s.memory.arrived = false
+	case s.way == upgrading && r.Now().Sub(s.memory.since(s.set.Revision(), s.started)) >= s.patience(obj):
 		if verdict := r.giveUp(ctx, obj, s, err.Error()); verdict != nil {
 			return verdict
 		}

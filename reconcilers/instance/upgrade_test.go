@@ -55,7 +55,10 @@ func TestUpgrade(t *testing.T) {
 		{"Killed", upgradeKilled},
 		{"Records", recordsOfUpgrades},
 		{"WithoutWait", upgradeWithoutWait},
+		{"Refused", upgradeRefused},
+		{"CutOff", upgradeCutOff},
 		{"Idle", idle},
+		{"DefinitionsStay", definitionsStay},
 	} {
 		if !t.Run(phase.name, func(t *testing.T) {
 			e.t = t
@@ -500,6 +503,11 @@ func phase(name string) func(*fluxv1.FluxInstance) bool {
 	return func(obj *fluxv1.FluxInstance) bool {
 		return obj.Status.Upgrade != nil && obj.Status.Upgrade.Phase == name
 	}
+}
+
+func isFalse(obj *fluxv1.FluxInstance, condition string) bool {
+	c := engine.Condition(obj, condition)
+	return c != nil && c.Status == metav1.ConditionFalse
 }
 
 // hurry runs the kind again and again, whenever it is due, until the instance is as wanted.
