@@ -43,6 +43,7 @@ func TestUpgrade(t *testing.T) {
 	l.create(t)
 	l.arrive(t, "v2.9.5")
 	l.fleet.deliver(t, 0)
+	l.revokes(t, "v2.9.5")
 
 	l.refuses(t, "is not signed: a key of secret", func(*testing.T, string) {})
 	l.refuses(t, "is not signed by a key of secret", l.transplant)
