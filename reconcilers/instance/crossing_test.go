@@ -161,3 +161,49 @@ func slicesOf(line string, n int) []string {
 	}
 	return lines
 }
+
+// TestHeading holds that a plan says how the release changes, images of components and of the operator included.
+func TestHeading(t *testing.T) {
+	image := func(name, tag string) fluxv1.ComponentImage {
+		return fluxv1.ComponentImage{Name: name, Repository: "r/weir", Tag: tag, Digest: "sha256:" + tag}
+	}
+	obj := &fluxv1.FluxInstance{Status: fluxv1.FluxInstanceStatus{
+		LastAppliedRevision: "v2.9.5@sha256:1",
+		Components:          []fluxv1.ComponentImage{image("source-controller", "1"), image("helm-controller", "1"), image("kustomize-controller", "2")},
+	}}
+	own, err := distribution.ParseImage("r/weir:2@sha256:" + strings.Repeat("2", 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scope{set: &distribution.Set{
+		Version: "v2.9.6", Digest: "sha256:2", Operator: own,
+		Images: []fluxv1.ComponentImage{image("source-controller", "2"), image("kustomize-controller", "2"), image("source-watcher", "2")},
+	}}
+	components := []string{
+		"Revision v2.9.5@sha256:1 -> v2.9.6@sha256:2",
+		`  ~ image of source-controller: "r/weir:1@sha256:1" -> "r/weir:2@sha256:2"`,
+		`  ~ image of source-watcher: "" -> "r/weir:2@sha256:2"`,
+		`  ~ image of helm-controller: "r/weir:1@sha256:1" -> ""`,
+	}
+	operator := `  ~ image of the operator: "r/weir:1" -> "` + own.String() + `"`
+	tests := map[string]struct {
+		reason   string
+		operator *fluxv1.OperatorStatus
+		mode     string
+		want     []string
+	}{
+		"Unknown": {"Nobody has looked at the operator yet.", nil, "", components},
+		"Follows": {"It follows the release.", &fluxv1.OperatorStatus{Image: "r/weir:1", ManagedBy: "Weir"}, "", append(components[:4:4], operator)},
+		"Same":    {"It runs the image already.", &fluxv1.OperatorStatus{Image: own.String(), ManagedBy: "Weir"}, "", components},
+		"Reports": {"It is only to report.", &fluxv1.OperatorStatus{Image: "r/weir:1", ManagedBy: "Weir"}, "Report", components},
+		"Helm":    {"It is Helm's.", &fluxv1.OperatorStatus{Image: "r/weir:1", ManagedBy: "Helm"}, "", components},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			obj.Status.Operator, obj.Spec.Upgrade = tc.operator, &fluxv1.Upgrade{Operator: tc.mode}
+			if diff := cmp.Diff(tc.want, heading(obj, s)); diff != "" {
+				t.Errorf("%s\n(-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
