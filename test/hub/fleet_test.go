@@ -217,19 +217,14 @@ func (f *fleet) memory() string {
 	return strings.Join(parts, ", ")
 }
 
-// newSpoke returns a site that has its own id and its own definitions, though its API server has others too: so that one server does for
-// many. Only the names of the definitions differ, and these by the wire.
+// newSpoke returns a site that has its own definitions, though its API server has others too: so that one server does for many. Only their
+// names differ, and these by the wire.
 func newSpoke(t *testing.T, shared *cluster.Shared, namespace string, i int) *site {
 	t.Helper()
 
 	s := newSite(t, shared, namespace)
-	id := s.id[:len(s.id)-2] + fmt.Sprintf("%02d", i)
-	s.wire.rename = []renaming{
-		{inside: "toolkit.fluxcd.io", outside: fmt.Sprintf("toolkit.fl%02dcd.io", i)},
-		{inside: id, outside: s.id},
-	}
+	s.wire.rename = &renaming{inside: "toolkit.fluxcd.io", outside: fmt.Sprintf("toolkit.fl%02dcd.io", i)}
 	s.wire.only = fluxv1.OwnerNamespaceLabel + "=" + namespace
-	s.id = id
 
 	return s
 }

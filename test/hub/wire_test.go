@@ -31,9 +31,9 @@ type wire struct {
 	holds atomic.Int64 // how many there were
 	asked atomic.Int64 // requests
 
-	// rename are names that the one who asks knows by others than the cluster, of the same length, and only is a label selector of what
-	// there is to see of the kinds that have a selector. Set before anybody asks.
-	rename []renaming
+	// rename is a name that the one who asks knows by another than the cluster, and only is a label selector that is added to those of
+	// requests. Set before anybody asks.
+	rename *renaming
 	only   string
 
 	mu        sync.Mutex
@@ -140,41 +140,38 @@ type renaming struct{ inside, outside string }
 
 // outward changes the names in a request into those that the cluster knows.
 func (w *wire) outward(req *http.Request) {
-	if len(w.rename) == 0 {
+	if w.rename == nil {
 		return
 	}
 
-	for _, n := range w.rename {
-		req.URL.Path = strings.ReplaceAll(req.URL.Path, n.inside, n.outside)
-		req.URL.RawQuery = strings.ReplaceAll(req.URL.RawQuery, n.inside, n.outside)
-	}
+	req.URL.Path = strings.ReplaceAll(req.URL.Path, w.rename.inside, w.rename.outside)
+	req.URL.RawQuery = strings.ReplaceAll(req.URL.RawQuery, w.rename.inside, w.rename.outside)
 
 	if q := req.URL.Query(); q.Has("labelSelector") {
 		q.Set("labelSelector", q.Get("labelSelector")+","+w.only)
 		req.URL.RawQuery = q.Encode()
 	}
 
-	req.Header.Del("Accept-Encoding") // what is compressed has no names
+	req.Header.Del("Accept-Encoding") // what is compressed has no name
 
 	if req.Body != nil {
-		req.Body = &renamed{from: req.Body, names: w.rename, outward: true}
+		req.Body = &renamed{from: req.Body, old: w.rename.inside, next: w.rename.outside}
 	}
 }
 
 // inward changes the names in a response into those that who asks knows.
 func (w *wire) inward(resp *http.Response) error {
-	if len(w.rename) > 0 {
-		resp.Body = &renamed{from: resp.Body, names: w.rename}
+	if w.rename != nil {
+		resp.Body = &renamed{from: resp.Body, old: w.rename.outside, next: w.rename.inside}
 	}
 
 	return nil
 }
 
-// renamed is a body with other names. What may be the begin of one is held back until the rest has come.
+// renamed is a body with another name. What may be the begin of it is held back until the rest has come.
 type renamed struct {
-	from    io.ReadCloser
-	names   []renaming
-	outward bool
+	from      io.ReadCloser
+	old, next string
 
 	held, ready []byte
 	err         error
@@ -201,20 +198,12 @@ func (r *renamed) Read(into []byte) (int, error) {
 }
 
 func (r *renamed) take(chunk []byte) {
+	chunk = bytes.ReplaceAll(chunk, []byte(r.old), []byte(r.next))
 	hold := 0
 
-	for _, n := range r.names {
-		old, next := n.outside, n.inside
-		if r.outward {
-			old, next = next, old
-		}
-
-		chunk = bytes.ReplaceAll(chunk, []byte(old), []byte(next))
-
-		for i := min(len(old)-1, len(chunk)); i > hold && r.err == nil; i-- {
-			if bytes.HasSuffix(chunk, []byte(old[:i])) {
-				hold = i
-			}
+	for i := min(len(r.old)-1, len(chunk)); i > 0 && hold == 0 && r.err == nil; i-- {
+		if bytes.HasSuffix(chunk, []byte(r.old[:i])) {
+			hold = i
 		}
 	}
 
