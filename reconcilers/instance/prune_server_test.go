@@ -83,18 +83,20 @@ func TestPruneDefinitions(t *testing.T) {
 
 	// One whose objects somebody else holds goes when they let go. Nobody waits for that.
 	e.patch(theirs, `{"metadata":{"finalizers":["finalizers.fluxcd.io","example.com/hold"]}}`)
+	e.patch(e.deployment("helm-controller"), `{"metadata":{"finalizers":["example.com/hold"]}}`)
 	e.change(func(obj *fluxv1.FluxInstance) {
 		obj.Spec.Components, obj.Spec.Prune = without, &fluxv1.Pruning{Definitions: true}
 	})
-	obj := e.run("done", func(obj *fluxv1.FluxInstance) bool {
-		live := &unstructured.Unstructured{}
-		live.SetGroupVersionKind(theirs.GroupVersionKind())
-		must(e.t, e.c.Get(e.ctx, client.ObjectKeyFromObject(theirs), live))
-		if e.exists(&appsv1.Deployment{}, "helm-controller") && (len(live.GetFinalizers()) != 2 || live.GetDeletionTimestamp() != nil) {
-			t.Fatal("the objects are touched while their controller runs")
-		}
-		return isTrue(obj, "Ready") && !isTrue(obj, "Reconciling")
+	e.run("stopping", func(obj *fluxv1.FluxInstance) bool {
+		c := engine.Condition(obj, "Reconciling")
+		return c != nil && c.Message == "Waiting for Deployment/flux-system/helm-controller to stop"
 	})
+	must(t, e.c.Get(e.ctx, client.ObjectKeyFromObject(theirs), theirs))
+	if len(theirs.GetFinalizers()) != 2 || e.definition(helmReleases).DeletionTimestamp != nil {
+		t.Error("the objects are touched while their controller runs")
+	}
+	e.patch(e.deployment("helm-controller"), `{"metadata":{"finalizers":null}}`)
+	obj := e.ready()
 	if !has(obj, helmEntry) || e.definition(helmReleases).DeletionTimestamp == nil {
 		t.Error("a definition that is not gone yet is forgotten, or not deleted")
 	}
