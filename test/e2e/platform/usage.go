@@ -26,7 +26,7 @@ func (m *Manager) Usage(ctx context.Context) (Usage, error) {
 		return Usage{}, err
 	}
 
-	metrics, err := read(ctx, "http://"+m.metrics+"/metrics")
+	metrics, err := m.Metrics(ctx)
 	if err != nil {
 		return Usage{}, err
 	}
@@ -40,6 +40,11 @@ func (m *Manager) Usage(ctx context.Context) (Usage, error) {
 	}
 
 	return u, nil
+}
+
+// Metrics returns those of the process, which has to run, as Prometheus reads them.
+func (m *Manager) Metrics(ctx context.Context) (string, error) {
+	return read(ctx, "http://"+m.metrics+"/metrics")
 }
 
 func read(ctx context.Context, url string) (string, error) {

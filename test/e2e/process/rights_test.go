@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -156,15 +157,7 @@ func (s *stage) live(t *testing.T, url string, components *platform.Manager) {
 
 	s.track(t, platform.FluxInstance(), report(), clusterRole(), clusterRoleBinding())
 	s.await(t, "all components are installed", settled(instance))
-	s.await(t, "they are reported", func(now platform.Snapshot) error {
-		r := now.Get(report(), platform.Namespace, fluxv1.InstanceName)
-		if list, _, _ := unstructured.NestedSlice(field(r), "spec", "components"); len(list) < 7 { //nolint:errcheck // it is no list, then
-			return fmt.Errorf("%d components are", len(list))
-		}
-
-		return nil
-	})
-
+	s.reported(t)
 	s.drift(t, instance)
 	s.change(t, "another size", `{"spec":{"cluster":{"multitenant":false,"size":"medium"}}}`)
 	s.approve(t)
@@ -181,6 +174,54 @@ func (s *stage) live(t *testing.T, url string, components *platform.Manager) {
 	s.await(t, "the instance and its components are gone", func(now platform.Snapshot) error {
 		if now.Get(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName) != nil {
 			return errors.New("the FluxInstance is there")
+		}
+
+		return nil
+	})
+}
+
+// reported looks at what the operator tells of it all.
+func (s *stage) reported(t *testing.T) {
+	t.Helper()
+
+	name := fluxv1.InstanceName
+	complete := func(now platform.Snapshot) error {
+		r := now.Get(report(), platform.Namespace, name)
+		if list, _, _ := unstructured.NestedSlice(field(r), "spec", "components"); len(list) < 7 { //nolint:errcheck // it is no list, then
+			return fmt.Errorf("%d components are", len(list))
+		}
+
+		return platform.Current(r, "FluxReport")
+	}
+	s.await(t, "the components are reported", complete)
+
+	token := must(s.client.Request(deadline(t, patience), report(), platform.Namespace, name))(t)
+	s.await(t, "a report is made when it is asked for", func(now platform.Snapshot) error {
+		if platform.Text(now.Get(report(), platform.Namespace, name), "status", "lastHandledReconcileAt") != token {
+			return fmt.Errorf("the request %q is not answered", token)
+		}
+
+		return nil
+	})
+
+	metrics := must(s.manager.Metrics(deadline(t, patience)))(t)
+	for _, want := range []string{
+		`flux_operator_info{api_version="fluxcd.controlplane.io/v1",`, `flux_instance_info{exported_namespace="flux-system",kind="FluxInstance",name="flux",ready="True",`,
+		`flux_resource_info{exported_namespace="flux-system",kind="GitRepository",name="flux-system",`,
+	} {
+		if strings.Count(metrics, want) != 1 {
+			t.Errorf("%d of the metrics begin with %s", strings.Count(metrics, want), want)
+		}
+	}
+
+	old := s.view.Now().Get(report(), platform.Namespace, name)
+	if err := s.client.Delete(deadline(t, patience), old.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+
+	s.await(t, "a deleted report is made anew", complete, func(now platform.Snapshot) error {
+		if r := now.Get(report(), platform.Namespace, name); r == nil || r.GetUID() == old.GetUID() {
+			return errors.New("it is not another one")
 		}
 
 		return nil
