@@ -112,23 +112,6 @@ func (k *kubelet) decide(pod *corev1.Pod) error {
 	return k.e.c.Status().Patch(k.e.ctx, pod, client.MergeFrom(before))
 }
 
-// awaitPod waits until a Deployment has a pod of its latest revision that the kubelet has dealt with.
-func (e *env) awaitPod(name, fate string) {
-	e.t.Helper()
-	e.eventually("a pod of "+name+" whose fate is "+fate, func() error {
-		pods := &corev1.PodList{}
-		if err := e.c.List(e.ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": name}); err != nil {
-			return err
-		}
-		for _, pod := range pods.Items {
-			if pod.Annotations["fate"] == fate && pod.Status.StartTime != nil {
-				return nil
-			}
-		}
-		return errors.New("there is none yet")
-	})
-}
-
 // wire is what the requests of the operator go through, but for those of its runner.
 type wire struct {
 	mu   sync.Mutex

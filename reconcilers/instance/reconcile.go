@@ -49,16 +49,20 @@ func (r *reconciler) build(_ context.Context, obj *fluxv1.FluxInstance, s *scope
 	if err != nil {
 		return err
 	}
+	s.built, s.unavailable = r.tryBuild(obj, s, digest)
+	return nil
+}
+
+// tryBuild returns the objects, or the verdict about an instance that has none.
+func (r *reconciler) tryBuild(obj *fluxv1.FluxInstance, s *scope, digest string) (*distribution.Set, error) {
 	set, err := r.make(obj, digest, s)
 	if err == nil {
 		err = distribution.CheckUpgrade(obj.Status.LastAppliedRevision, set.Revision())
 	}
 	if err != nil {
-		s.unavailable = r.buildFailed(obj, s, digest, err)
-		return nil
+		return nil, r.buildFailed(obj, s, digest, err)
 	}
-	s.built = set
-	return nil
+	return set, nil
 }
 
 // buildFailed is the verdict about an instance whose spec, or artifact, makes no objects. Nobody tells of a new artifact: it is looked for.

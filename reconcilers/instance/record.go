@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -131,7 +130,7 @@ func decode(secret *corev1.Secret, revision string) (*record, error) {
 	return good, nil
 }
 
-// keep writes the record of what is good now, unless it is there already. The error is an *unusableError if that cannot be.
+// keepRecord writes the record of what is good now, unless it is there already. The error is an *unusableError if that cannot be.
 func (r *reconciler) keepRecord(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	digest, err := specDigest(obj)
 	if err != nil {
@@ -233,6 +232,3 @@ func (s *scope) artifact() string {
 	}
 	return s.release.Artifact.Digest
 }
-
-// asUnusable returns the error as one that says why there is no record, if it is that.
-func asUnusable(err error) (*unusableError, bool) { return errors.AsType[*unusableError](err) }

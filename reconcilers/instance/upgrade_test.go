@@ -3,7 +3,6 @@ package instance_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -71,12 +70,6 @@ func TestUpgrade(t *testing.T) {
 	}
 	e.t = t
 	e.leave()
-	e.eventually("the record goes with the instance", func() error {
-		if e.exists(&corev1.Secret{}, recordName) {
-			return errors.New("it is still there")
-		}
-		return nil
-	})
 }
 
 const recordName = "flux-last-release"
@@ -102,6 +95,7 @@ func upgradeSucceeds(e *env, _ *kubelet) {
 	}
 	secret := &corev1.Secret{}
 	if !e.exists(secret, recordName) || secret.Type != "fluxcd.controlplane.io/release" || len(secret.OwnerReferences) != 1 ||
+		secret.OwnerReferences[0].UID != obj.UID ||
 		!strings.Contains(string(secret.Data["release.json"]), u.To) {
 		e.t.Errorf("the record is %s", secret.Data["release.json"])
 	}
