@@ -171,7 +171,7 @@ func TestConflict(t *testing.T) {
 		t.Errorf("Ready: -want, +got:\n%s", diff)
 	}
 
-	if e.east.exists(&corev1.Namespace{}, "", "second") || obj.Status.Inventory != nil {
+	if e.east.runs("second", "source-controller") || obj.Status.Inventory != nil {
 		t.Error("something is deployed to the cluster of another instance")
 	}
 
