@@ -37,9 +37,12 @@ func TestMain(m *testing.M) {
 type stage struct {
 	cluster *cluster.Cluster
 	client  *platform.Client
+	manager string // the program
 	release platform.Release
-	git     *gitserver.HTTP
-	repo    *gitserver.Repository
+
+	repositories *gitserver.Repositories
+	git          *gitserver.HTTP
+	repo         *gitserver.Repository
 }
 
 // newStage sets everything up but the FluxInstance. It skips the test where there can be no node.
@@ -54,17 +57,17 @@ func newStage(t *testing.T) *stage {
 	s := &stage{cluster: c, client: must(platform.NewClient(c.Config()))(t)}
 	cache := must(os.UserCacheDir())(t)
 	ctx := deadline(t, 10*time.Minute) // the first build takes long
-	manager := must(platform.Build(ctx, filepath.Join(cache, "weir", "e2e"), "linux", os.Stderr))(t)
-	s.release = must(platform.Push(ctx, manager, c.Registry(), "e2e", os.Stderr))(t)
+	s.manager = must(platform.Build(ctx, filepath.Join(cache, "weir", "e2e"), "linux", os.Stderr))(t)
+	s.release = must(platform.Push(ctx, s.manager, c.Registry(), "e2e", os.Stderr))(t)
 	t.Logf("the image is %s", s.release.Image)
 
 	if err := fleet.Push(ctx, c.Registry(), os.Stderr, fleet.Version, "1.1.0", "1.2.0"); err != nil {
 		t.Fatal(err)
 	}
 
-	repositories := must(gitserver.NewRepositories(t.TempDir()))(t)
-	s.repo = must(repositories.Create(ctx, "fleet"))(t)
-	s.git = must(repositories.ServeHTTP(ctx, gitserver.HTTPOptions{Addr: c.HostIP() + ":0"}))(t)
+	s.repositories = must(gitserver.NewRepositories(t.TempDir()))(t)
+	s.repo = must(s.repositories.Create(ctx, "fleet"))(t)
+	s.git = must(s.repositories.ServeHTTP(ctx, gitserver.HTTPOptions{Addr: c.HostIP() + ":0"}))(t)
 	t.Cleanup(s.git.Close)
 
 	s.install(t)

@@ -283,8 +283,25 @@ func (r *run) uninstalls(t *testing.T) {
 	t.Helper()
 
 	before := workloadPods(r.view.Now())
-	o := platform.Object(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName)
 
+	r.withdraw(t)
+
+	if diff := cmp.Diff(before, workloadPods(r.view.Now())); diff != "" {
+		t.Errorf("the pods of the workloads: -before, +after:\n%s", diff)
+	}
+
+	if len(before) == 0 {
+		t.Error("there were no workloads")
+	}
+
+	r.answers(t, "web 1.1.0: hello from production of e2e\n")
+}
+
+// withdraw deletes the instance and waits until its components are gone.
+func (r *run) withdraw(t *testing.T) {
+	t.Helper()
+
+	o := platform.Object(platform.FluxInstance(), platform.Namespace, fluxv1.InstanceName)
 	if err := r.client.Delete(deadline(t, patience), o); err != nil {
 		t.Fatal(err)
 	}
@@ -308,16 +325,6 @@ func (r *run) uninstalls(t *testing.T) {
 
 		return nil
 	})
-
-	if diff := cmp.Diff(before, workloadPods(r.view.Now())); diff != "" {
-		t.Errorf("the pods of the workloads: -before, +after:\n%s", diff)
-	}
-
-	if len(before) == 0 {
-		t.Error("there were no workloads")
-	}
-
-	r.answers(t, "web 1.1.0: hello from production of e2e\n")
 }
 
 // workloadPods are the pods of the fleet that are ready, by name.
