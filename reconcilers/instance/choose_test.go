@@ -1,7 +1,9 @@
 package instance
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -134,6 +136,18 @@ func TestAttempt(t *testing.T) {
 		seen[got] = name
 		if again, _ := attempt(a.obj, a.revision, a.artifact); again != got {
 			t.Errorf("%s is not the same attempt as itself", name)
+		}
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for in, want := range map[string]int{
+		"a": 1, strings.Repeat("a", maxWhy): maxWhy, strings.Repeat("a", maxWhy+1): maxWhy + 3, strings.Repeat("ä", maxWhy): maxWhy + 3,
+		"a" + strings.Repeat("ä", maxWhy): maxWhy - 1 + 3, // no half of a letter
+	} {
+		got := brief(in)
+		if len(got) != want || !utf8.ValidString(got) {
+			t.Errorf("brief of %d bytes has %d, want %d", len(in), len(got), want)
 		}
 	}
 }

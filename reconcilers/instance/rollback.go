@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +26,7 @@ func (r *reconciler) giveUp(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if err != nil {
 		return err
 	}
+	why = brief(why)
 	u.Message, u.HealthyAt = why, nil
 	spend(obj)
 	failure := "upgrade to " + u.To + " failed: " + why
@@ -40,6 +42,17 @@ func (r *reconciler) giveUp(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	s.undone = failure + "; rolling back to " + obj.Status.LastAppliedRevision
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionFalse, fluxv1.UpgradeRollingBackReason, s.undone)
 	return engine.Await(soon, "Rolling back to revision "+obj.Status.LastAppliedRevision)
+}
+
+// maxWhy is how many bytes the status keeps of the reason of a failure. The API server may find fault with each of many objects.
+const maxWhy = 2048
+
+// brief cuts off what nobody reads.
+func brief(why string) string {
+	if len(why) <= maxWhy {
+		return why
+	}
+	return strings.ToValidUTF8(why[:maxWhy], "") + "…"
 }
 
 // hindrance says why an upgrade cannot be taken back; nothing if it can.
