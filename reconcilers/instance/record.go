@@ -1,12 +1,9 @@
 package instance
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 
@@ -17,6 +14,7 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/distribution"
+	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
 const (
@@ -112,16 +110,9 @@ func decode(secret *corev1.Secret, revision string) (*record, error) {
 	if err := json.Unmarshal(secret.Data[releaseEntry], &good.details); err != nil {
 		return nil, fmt.Errorf("decode %q: %w", releaseEntry, err)
 	}
-	zip, err := gzip.NewReader(bytes.NewReader(secret.Data[objectsEntry]))
+	content, err := ingest.Gunzip(secret.Data[objectsEntry], maxObjects)
 	if err != nil {
 		return nil, fmt.Errorf("decompress %q: %w", objectsEntry, err)
-	}
-	content, err := io.ReadAll(io.LimitReader(zip, maxObjects+1))
-	if err != nil {
-		return nil, fmt.Errorf("decompress %q: %w", objectsEntry, err)
-	}
-	if len(content) > maxObjects {
-		return nil, fmt.Errorf("%q has more than %d bytes", objectsEntry, maxObjects)
 	}
 	if good.set, err = distribution.ReadSet(revision, content, good.details.Images); err != nil {
 		return nil, err
@@ -177,15 +168,11 @@ func encode(obj *fluxv1.FluxInstance, good *record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var objects bytes.Buffer
-	zip := gzip.NewWriter(&objects)
-	if _, err := zip.Write(content); err != nil {
+	objects, err := ingest.Gzip(content)
+	if err != nil {
 		return nil, fmt.Errorf("compress the objects: %w", err)
 	}
-	if err := zip.Close(); err != nil {
-		return nil, fmt.Errorf("compress the objects: %w", err)
-	}
-	if n := objects.Len(); n > maxRecord {
+	if n := len(objects); n > maxRecord {
 		return nil, &unusableError{err: fmt.Errorf("its objects have %d bytes, compressed, and a Secret takes %d", n, maxRecord)}
 	}
 	release, err := json.Marshal(good.details)
@@ -202,7 +189,7 @@ func encode(obj *fluxv1.FluxInstance, good *record) ([]byte, error) {
 			}},
 		},
 		Type: recordType,
-		Data: map[string][]byte{objectsEntry: objects.Bytes(), releaseEntry: release},
+		Data: map[string][]byte{objectsEntry: objects, releaseEntry: release},
 	})
 }
 
