@@ -73,6 +73,29 @@ func Observe(history v2.Snapshots, r *release.Release, m Made, algorithm digest.
 	return history, nil
 }
 
+// Interrupted says what was made of a release that is Locked, for Observe after it is unlocked; it is to be called before. An
+// upgrade or rollback on top of the newest snapshot gets into the history, for what was there before remains to be rolled back to,
+// and it counts as an upgrade that was tried. All else stays out of it, and so becomes Unmanaged.
+func Interrupted(obj *v2.HelmRelease, r *release.Release) Made {
+	latest := obj.Status.History.Latest()
+	if latest == nil || latest.Name != r.Name || latest.Namespace != r.Namespace || latest.Version >= r.Version {
+		return Made{}
+	}
+
+	switch statusOf(r) {
+	case release.StatusPendingUpgrade:
+		obj.Status.LastAttemptedReleaseAction = v2.ActionUpgrade
+
+		return Made{Action: v2.ActionUpgrade}
+	case release.StatusPendingRollback:
+		obj.Status.LastAttemptedReleaseAction = v2.ActionUpgrade
+
+		return Made{Action: v2.ActionRollback}
+	default:
+		return Made{}
+	}
+}
+
 func adds(action string) bool {
 	return action == v2.ActionInstall || action == v2.ActionUpgrade || action == v2.ActionRollback
 }

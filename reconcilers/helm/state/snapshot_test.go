@@ -110,6 +110,40 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+func TestInterrupted(t *testing.T) {
+	recorded := v2.Snapshot{Name: "app", Namespace: "ns", Version: 1}
+
+	cases := map[string]struct {
+		reason  string
+		history v2.Snapshots
+		release *release.Release
+		want    string
+		last    string
+	}{
+		"Upgrade":   {"of what was recorded", v2.Snapshots{recorded}, stored(2, release.StatusPendingUpgrade), v2.ActionUpgrade, v2.ActionUpgrade},
+		"Rollback":  {"is part of an upgrade", v2.Snapshots{recorded}, stored(3, release.StatusPendingRollback), v2.ActionRollback, v2.ActionUpgrade},
+		"Install":   {"nothing was before it", v2.Snapshots{recorded}, stored(2, release.StatusPendingInstall), "", v2.ActionInstall},
+		"Uninstall": {"makes nothing", v2.Snapshots{recorded}, stored(1, release.StatusUninstalling), "", v2.ActionInstall},
+		"Same":      {"it is there", v2.Snapshots{recorded}, stored(1, release.StatusPendingUpgrade), "", v2.ActionInstall},
+		"Foreign":   {"nothing was recorded", nil, stored(2, release.StatusPendingUpgrade), "", v2.ActionInstall},
+		"Other": {
+			"another release was recorded", v2.Snapshots{{Name: "b", Namespace: "ns", Version: 1}}, stored(2, release.StatusPendingUpgrade),
+			"", v2.ActionInstall,
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := helmRelease(tc.history...)
+			obj.Status.LastAttemptedReleaseAction = v2.ActionInstall
+
+			if got := state.Interrupted(obj, tc.release); got != (state.Made{Action: tc.want}) || obj.Status.LastAttemptedReleaseAction != tc.last {
+				t.Errorf("%s: got %v after %s", tc.reason, got, obj.Status.LastAttemptedReleaseAction)
+			}
+		})
+	}
+}
+
 func TestTests(t *testing.T) {
 	at := metav1.NewTime(deployedAt)
 	ran := release.HookExecution{StartedAt: helmtime.Time{Time: deployedAt}, CompletedAt: helmtime.Time{Time: deployedAt}, Phase: release.HookPhaseFailed}
@@ -159,7 +193,7 @@ func TestTruncate(t *testing.T) {
 
 	const d, s, f, u = release.StatusDeployed, release.StatusSuperseded, release.StatusFailed, release.StatusUninstalled
 
-	plain := func(o *v2.HelmRelease) {}
+	plain := func(*v2.HelmRelease) {}
 
 	cases := map[string]struct {
 		reason  string

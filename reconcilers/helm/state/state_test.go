@@ -14,7 +14,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/helm/state"
 )
 
-var deployedAt = time.Date(2026, 11, 20, 10, 0, 0, 123456789, time.UTC) //nolint:gochecknoglobals // a date
+var deployedAt = time.Date(2026, 11, 20, 10, 0, 0, 123456789, time.UTC)
 
 // stored returns what Helm has stored of a revision of the release ns/app, of version 1.0.0 of a chart.
 func stored(revision int, status release.Status, change ...func(*release.Release)) *release.Release {
