@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -134,7 +135,8 @@ func (c *Client) applying(ctx context.Context, ref Ref, body []byte, o ApplyOpti
 	return req, nil
 }
 
-// Create creates an object and returns it as it was stored. Manager is the field manager.
+// Create creates an object and returns it as it was stored. Manager is the field manager. An object with a generateName
+// needs no name.
 func (c *Client) Create(ctx context.Context, obj *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
 	ref := Of(obj)
 	body, err := json.Marshal(obj.Object)
@@ -153,6 +155,33 @@ func (c *Client) Create(ctx context.Context, obj *unstructured.Unstructured, man
 	}
 	req := c.request("POST").AbsPath(path(m, ref.Namespace, "")...).Body(body).Param("fieldManager", manager)
 	return c.object(ctx, ref, req)
+}
+
+// Replace puts an object in the place of the one that is there, and returns the metadata of the outcome. One without a resource
+// version replaces whatever is there. Manager is the field manager.
+func (c *Client) Replace(ctx context.Context, obj *unstructured.Unstructured, manager string) (*metav1.PartialObjectMetadata, error) {
+	ref := Of(obj)
+	body, err := json.Marshal(obj.Object)
+	if err != nil {
+		return nil, fmt.Errorf("encode %q: %w", ref, err)
+	}
+	req, err := c.named(ctx, "PUT", ref, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.meta(ctx, ref, req.Body(body).Param("fieldManager", manager))
+}
+
+// Logs returns the last lines of what a container of a pod has written, no more than so many bytes of them.
+func (c *Client) Logs(ctx context.Context, namespace, pod, container string, lines, size int64) ([]byte, error) {
+	ref := Ref{ID: ID{Kind: "Pod", Namespace: namespace, Name: pod}}
+	req, err := c.named(ctx, "GET", ref, "log")
+	if err != nil {
+		return nil, err
+	}
+	req.SetHeader("Accept", "*/*").Param("container", container).
+		Param("tailLines", strconv.FormatInt(lines, 10)).Param("limitBytes", strconv.FormatInt(size, 10))
+	return c.do(ctx, schema.GroupKind{}, req)
 }
 
 // PatchOptions says how to patch.

@@ -50,6 +50,8 @@ type kinds struct {
 	served map[schema.GroupKind]versions
 	asked  time.Time // zero: ask at the next unknown kind
 	taken  int64     // of the room
+
+	offered *Served // as of the last refresh that somebody wanted all of, nil if anything has changed since
 }
 
 type versions struct {
@@ -146,7 +148,7 @@ func (k *kinds) refresh(ctx context.Context) error {
 			served[gk] = v
 		}
 	}
-	k.served = served
+	k.served, k.offered = served, nil
 	return nil
 }
 
@@ -155,7 +157,7 @@ func (k *kinds) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.room.Give(k.taken)
-	k.taken, k.served, k.asked = 0, map[schema.GroupKind]versions{}, time.Time{}
+	k.taken, k.served, k.asked, k.offered = 0, map[schema.GroupKind]versions{}, time.Time{}, nil
 }
 
 func (k *kinds) invalidate() {
@@ -170,7 +172,7 @@ func (k *kinds) forget(gk schema.GroupKind) {
 	defer k.mu.Unlock()
 	if _, ok := k.served[gk]; ok {
 		delete(k.served, gk)
-		k.asked = time.Time{}
+		k.asked, k.offered = time.Time{}, nil
 	}
 }
 
@@ -203,6 +205,7 @@ func (k *kinds) learn(crd *unstructured.Unstructured) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.offered = nil
 	k.served = maps.Clone(k.served)
 	k.served[schema.GroupKind{Group: group, Kind: kind}] = v
 }
