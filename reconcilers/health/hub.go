@@ -99,9 +99,14 @@ func (h *Hub) Observe(fn Observer) {
 }
 
 // Expect says that the object was written: what the hub has seen of it before this resource version counts as unknown.
+// Without a label, it is one that some owner has named.
 func (h *Hub) Expect(id access.ID, label, resourceVersion string) {
+	from := labelled(id.GroupKind(), label)
+	if label == "" {
+		from = named(id)
+	}
 	h.change(func(n *notes) {
-		f := h.feeds[labelled(id.GroupKind(), label)]
+		f := h.feeds[from]
 		if f == nil {
 			return
 		}
