@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -46,7 +47,7 @@ func (r *run) put(ctx context.Context, k *task) (*metav1.ObjectMeta, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.action = outcome(k, m)
+	k.action = outcome(k, m, r.owner.Manager)
 	if m, err = r.takeOver(ctx, k, m); err != nil {
 		return nil, err
 	}
@@ -66,8 +67,9 @@ func (r *run) step(k *task, err error) Step {
 	return Write
 }
 
-// outcome tells what an apply did. One that changes nothing is not stored.
-func outcome(k *task, live *metav1.ObjectMeta) Action {
+// outcome tells what an apply did. One that changes nothing is not stored, unless the API server would store the same object in
+// another form: with defaults that it did not have, or in another version.
+func outcome(k *task, live *metav1.ObjectMeta, manager string) Action {
 	before := &k.live
 	switch {
 	case k.tried != nil:
@@ -80,8 +82,19 @@ func outcome(k *task, live *metav1.ObjectMeta) Action {
 		return Created
 	case before.ResourceVersion == live.ResourceVersion:
 		return Unchanged
+	case k.known && k.restored(live, manager):
+		return Unchanged
 	}
 	return Configured
+}
+
+// restored tells that a write has changed nothing but the form in which the object is stored. Without a generation, nothing tells that.
+func (k *task) restored(m *metav1.ObjectMeta, manager string) bool {
+	after := health.Of(m)
+	was, before := own(&k.live, manager)
+	is, _ := own(&after, manager)
+	return before && was == is && after.Generation > 0 && k.live.Generation == after.Generation &&
+		maps.Equal(k.live.Labels, after.Labels) && maps.Equal(k.live.Annotations, after.Annotations)
 }
 
 // removeFirst deletes the object and waits until it is gone.
