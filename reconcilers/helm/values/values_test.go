@@ -179,6 +179,10 @@ func TestCompose(t *testing.T) {
 			maps:   map[string]string{"a/v": "1,b.c=2"}, from: []meta.ValuesReference{at("a", "a")},
 			want: m{"a": int64(1), "b": m{"c": int64(2)}},
 		},
+		"ManyIndices": {
+			reason: "the depth is that of each key", maps: map[string]string{"a/v": "1" + strings.Repeat(",l[0]=2", 150)},
+			from: []meta.ValuesReference{at("l[0]", "a")}, want: m{"l": []any{int64(2)}},
+		},
 		"Literal": {
 			reason: "a literal is text as it stands",
 			maps:   map[string]string{"a/v": "{a,b}\n\\[1]=\"x\",y=2", "n/v": "3", "q/v": "'q'", "e/v": ""},
