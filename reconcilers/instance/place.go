@@ -266,6 +266,9 @@ func (r *reconciler) reach(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	if obj.Suspended() || len(s.previous) == 0 {
 		return engine.Done()
 	}
+	if obj.Status.Cluster == nil && obj.Namespace != r.Namespace { // none of these has ever been here, whatever its inventory says
+		return engine.Done()
+	}
 	if obj.Status.Cluster == nil { // it was never brought to where the kubeconfig leads
 		s.Place = r.Home
 		return nil
