@@ -128,7 +128,7 @@ func (r *reconciler) hold(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	if err != nil {
 		return err
 	}
-	if s.away && s.isOf(obj, good) {
+	if s.away && s.isOf(obj, good) && !isRefused(obj) {
 		verdict = nil
 	}
 	s.way, s.set, s.keeping = holding, good.set, &keeping{verdict: verdict}
@@ -141,6 +141,12 @@ func (r *reconciler) hold(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 func (s *scope) isOf(obj *fluxv1.FluxInstance, good *record) bool {
 	digest, err := specDigest(obj)
 	return err == nil && digest == good.details.Spec
+}
+
+// isRefused tells whether the release was refused when it was looked at last. Nobody gets around that by taking the registry away.
+func isRefused(obj *fluxv1.FluxInstance) bool {
+	c := engine.Condition(obj, fluxv1.DistributionVerifiedCondition)
+	return c != nil && c.Status == metav1.ConditionFalse
 }
 
 // shelve writes down that an upgrade that was under way is undone, until it can be begun again.

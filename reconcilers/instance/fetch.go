@@ -72,6 +72,7 @@ func (r *reconciler) accept(obj *fluxv1.FluxInstance, fetched *release.Release) 
 func (r *reconciler) notFetched(obj *fluxv1.FluxInstance, s *scope, digest string, kept *release.Release, err error) error {
 	if refused, ok := errors.AsType[*release.RefusedError](err); ok {
 		engine.Unset(obj, meta.FetchFailedCondition)
+		s.memory.fetched = fetched{} // it may be what is refused now, and an outage must not bring that back
 		message := "verification failed: " + refused.Error()
 		engine.Set(obj, fluxv1.DistributionVerifiedCondition, metav1.ConditionFalse, fluxv1.VerificationErrorReason, message)
 		return engine.Fail(fluxv1.VerificationErrorReason, errors.New(message))
