@@ -48,7 +48,9 @@ func (l *Loan) ToRESTConfig() (*rest.Config, error) {
 }
 
 // ToDiscoveryClient returns an error: see Client.Served.
-func (*Loan) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) { return nil, errLoanDiscovery }
+func (*Loan) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	return nil, errLoanDiscovery
+}
 
 // ToRESTMapper returns an error: see Client.Mapping.
 func (*Loan) ToRESTMapper() (apimeta.RESTMapper, error) { return nil, errLoanDiscovery }
