@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -17,7 +18,9 @@ import (
 func TestForeignInventory(t *testing.T) {
 	e := start(t)
 	const tenant = "tenant"
-	must(t, e.c.Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}))
+	if err := e.c.Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}); !apierrors.IsAlreadyExists(err) {
+		must(t, err)
+	}
 	victim := &corev1.ConfigMap{ObjectMeta: named("victim")}
 	victim.Labels = map[string]string{fluxv1.OwnerNameLabel: "flux", fluxv1.OwnerNamespaceLabel: tenant}
 	must(t, e.c.Create(e.ctx, victim))
