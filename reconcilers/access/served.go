@@ -36,7 +36,7 @@ func (c *Client) Served(ctx context.Context) (*Served, error) {
 	if s := k.fresh(); s != nil { // another has asked meanwhile
 		return s, nil
 	}
-	v, err := c.ServerVersion(ctx)
+	v, err := c.factory.own.ServerVersion(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the version of the API server: %w", err)
 	}

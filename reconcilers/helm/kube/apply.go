@@ -30,8 +30,7 @@ func (c *Client) apply(original, target helmkube.ResourceList) (*helmkube.Result
 	o := apply.Options{Inventory: refs(original), Timeout: c.Timeout, Blink: blink, Concurrency: concurrency}
 	for {
 		result, err := c.Applier.Apply(c.ctx, c.Client, c.Owner, set, o)
-		var waiting *apply.Waiting
-		if errors.As(err, &waiting) {
+		if waiting, ok := errors.AsType[*apply.Waiting](err); ok {
 			if err := c.during(func() { c.rest(waiting) }); err != nil {
 				return outcome(infos, result.Changes), err
 			}

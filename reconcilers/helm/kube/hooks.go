@@ -152,7 +152,9 @@ func guilty(pod *corev1.Pod) []string {
 	return all
 }
 
-func hasFailed(s corev1.ContainerState) bool { return s.Terminated != nil && s.Terminated.ExitCode != 0 }
+func hasFailed(s corev1.ContainerState) bool {
+	return s.Terminated != nil && s.Terminated.ExitCode != 0
+}
 
 // tail cuts lines, and takes out what would confuse who reads them.
 func tail(raw []byte) []string {

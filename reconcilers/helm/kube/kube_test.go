@@ -37,7 +37,7 @@ var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane,
 func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
 
 // patience bounds waits for something that comes. It is no measurement.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 var benches atomic.Int64
 

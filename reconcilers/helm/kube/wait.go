@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
@@ -111,34 +112,71 @@ func (c *Client) settle(w watched, timeout time.Duration) error {
 	waiter := c.Owner.ID
 	waiter.Kind += "/wait"
 	defer c.Hub.Untrack(waiter)
-	w.goal.IDs = c.declare(waiter, w)
+	lost := &failures{}
+	w.goal.IDs = c.declare(waiter, w, lost)
 
 	var report health.Report
 	var reached bool
 	took := c.during(func() { report, reached = c.watch(ctx, waiter, w.goal) })
+	report.Failed = append(report.Failed, lost.among(report.Current)...)
 	if err := verdict(ctx, report, reached, w.goal); err != nil {
 		return err
 	}
 	return took
 }
 
+// failures are those of Jobs that vanish when they are done, which may be before anybody has looked. The watch that tells
+// of their end has told of their failure before.
+type failures struct {
+	mu   sync.Mutex
+	seen map[access.ID]health.Condition
+}
+
+func (f *failures) note(id access.ID, live *health.Live) {
+	if live == nil || live.Status != status.FailedStatus {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil {
+		f.seen = map[access.ID]health.Condition{}
+	}
+	f.seen[id] = health.Condition{ID: id, Status: live.Status, Message: live.Message}
+}
+
+// among returns the failures of what counts as current.
+func (f *failures) among(current []health.Condition) []health.Condition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []health.Condition
+	for _, c := range current {
+		if failed, ok := f.seen[c.ID]; ok {
+			out = append(out, failed)
+		}
+	}
+	return out
+}
+
 // declare tells the hub what is awaited, and returns the identities.
-func (c *Client) declare(waiter access.ID, w watched) []access.ID {
+func (c *Client) declare(waiter access.ID, w watched, lost *failures) []access.ID {
 	var tracked, vanishing []access.ID
 	named := slices.Clone(w.named)
 	for _, info := range w.resources {
 		id := refOf(info).ID
-		if _, ok := objectOf(info).GetLabels()[c.label()]; ok {
+		_, labelled := objectOf(info).GetLabels()[c.label()]
+		switch {
+		case !w.goal.Gone && isJob(info) && vanishes(info):
+			vanishing = append(vanishing, id)
+		case labelled:
 			tracked = append(tracked, id)
-		} else {
+		default:
 			named = append(named, id)
 		}
-		if isJob(info) && vanishes(info) {
-			vanishing = append(vanishing, id)
-		}
 	}
+	named = append(named, vanishing...)
 	c.Hub.Check(waiter, health.Checks{Named: named, Rules: w.rules, Vanishing: vanishing})
 	c.Hub.Track(waiter, c.label(), tracked)
+	c.Hub.Follow(waiter, vanishing, lost.note)
 	c.mu.Lock()
 	written := maps.Clone(c.written)
 	c.mu.Unlock()
