@@ -117,7 +117,29 @@ func start(t *testing.T) *env {
 	e.restart()
 	e.define()
 	e.namespace()
+	t.Cleanup(e.sweep)
 	return e
+}
+
+// sweep takes away the instance of a test that has failed, so that the others have the cluster for themselves.
+func (e *env) sweep() {
+	ctx, stop := context.WithTimeout(context.Background(), 2*patience)
+	defer stop()
+	e.t, e.ctx = e.whole, ctx // those of the phase are over
+	if !e.t.Failed() {
+		return
+	}
+	obj := e.instance()
+	if obj == nil {
+		return
+	}
+	e.builder, e.operator = nil, nil
+	e.wire.cut(false)
+	e.restart()
+	if obj.DeletionTimestamp.IsZero() {
+		must(e.t, e.c.Delete(e.ctx, obj))
+	}
+	e.run("gone", func(obj *fluxv1.FluxInstance) bool { return obj == nil })
 }
 
 // restart makes the operator anew: it knows nothing but what is in the cluster.

@@ -88,7 +88,7 @@ func TestWindows(t *testing.T) {
 	e.create(`
 distribution: {version: 2.x, registry: ghcr.io/fluxcd, artifact: oci://` + p.s.Addr + `/org/dist:latest}
 components: [source-controller, kustomize-controller]
-upgrade: {windows: [{schedule: "` + window.Schedule + `", duration: 1h}]}
+upgrade: {timeout: 24h, windows: [{schedule: "` + window.Schedule + `", duration: 1h}]}
 `)
 	if obj := e.ready(); obj.Status.LastArtifactRevision != digest {
 		t.Fatalf("the first release is %q", obj.Status.LastArtifactRevision)
@@ -151,7 +151,7 @@ upgrade: {windows: [{schedule: "` + window.Schedule + `", duration: 1h}]}
 	}
 	e.clock.advance(5 * time.Minute)
 	e.run("begun", func(obj *fluxv1.FluxInstance) bool { return obj.Status.Upgrade.Phase == "Applying" })
-	e.clock.advance(2 * time.Hour)
+	e.clock.advance(2 * time.Hour) // within its timeout, however far the pods are
 	e.upgraded("v2.9.6@")
 	if got := e.runs("source-controller"); got == before {
 		t.Errorf("source-controller still runs %q", got)
@@ -344,6 +344,7 @@ func TestApproval(t *testing.T) {
 	}
 	hidden := &corev1.Secret{ObjectMeta: named("hidden"), Data: map[string][]byte{"password": []byte("one")}}
 	must(t, e.c.Create(e.ctx, hidden))
+	t.Cleanup(func() { must(t, client.IgnoreNotFound(e.c.Delete(context.WithoutCancel(t.Context()), hidden))) })
 	e.once()
 	fifth, text := e.plan()
 	e.mentions(text, "Secret/flux-system/hidden configured", "  ~ .data.password: *** -> ***")
