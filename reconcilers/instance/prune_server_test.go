@@ -89,7 +89,7 @@ func TestPruneDefinitions(t *testing.T) {
 	})
 	e.run("stopping", func(obj *fluxv1.FluxInstance) bool {
 		c := engine.Condition(obj, "Reconciling")
-		return c != nil && c.Message == "Waiting for Deployment/flux-system/helm-controller to stop"
+		return c != nil && strings.HasPrefix(c.Message, "Waiting for Deployment/flux-system/helm-controller") && strings.HasSuffix(c.Message, " to stop")
 	})
 	must(t, e.c.Get(e.ctx, client.ObjectKeyFromObject(theirs), theirs))
 	if len(theirs.GetFinalizers()) != 2 || e.definition(helmReleases).DeletionTimestamp != nil {
