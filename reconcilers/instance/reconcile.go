@@ -98,8 +98,12 @@ func specDigest(obj *fluxv1.FluxInstance) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode spec: %w", err)
 	}
+	return digestOf(content), nil
+}
+
+func digestOf(content []byte) string {
 	sum := sha256.Sum256(content)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // wanted are the references to the objects of the set.

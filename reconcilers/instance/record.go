@@ -94,17 +94,20 @@ func (r *reconciler) load(ctx context.Context, obj *fluxv1.FluxInstance, revisio
 	if err := json.Unmarshal(live.Raw, secret); err != nil {
 		return nil, fmt.Errorf("decode %q: %w", recordRef(obj), err)
 	}
-	good, err := decode(secret, revision)
+	good, err := decode(secret, revision, obj.Status.LastReleaseDigest)
 	if err != nil {
 		return nil, &unusableError{err: fmt.Errorf("the record in %q is not to be trusted: %w", recordRef(obj), err)}
 	}
 	return good, nil
 }
 
-// decode reads a record, and refuses one that is not of the revision.
-func decode(secret *corev1.Secret, revision string) (*record, error) {
+// decode reads a record, and refuses one that is not of the revision, or whose details have another digest.
+func decode(secret *corev1.Secret, revision, digest string) (*record, error) {
 	if secret.Type != recordType {
 		return nil, fmt.Errorf("its type is %q, not %q", secret.Type, recordType)
+	}
+	if have := digestOf(secret.Data[releaseEntry]); have != digest {
+		return nil, fmt.Errorf("%q has the digest %s, and the status names %q", releaseEntry, have, digest)
 	}
 	good := &record{}
 	if err := json.Unmarshal(secret.Data[releaseEntry], &good.details); err != nil {
@@ -123,12 +126,12 @@ func decode(secret *corev1.Secret, revision string) (*record, error) {
 
 // keepRecord writes the record of what is good now, unless it is there already. The error is an *unusableError if that cannot be.
 func (r *reconciler) keepRecord(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	digest, err := specDigest(obj)
+	spec, err := specDigest(obj)
 	if err != nil {
 		return err
 	}
 	good := &record{set: s.set, details: details{
-		Revision: s.set.Revision(), Spec: digest, Images: s.set.Images, Verify: obj.Spec.Distribution.Verify,
+		Revision: s.set.Revision(), Spec: spec, Images: s.set.Images, Verify: obj.Spec.Distribution.Verify,
 	}}
 	if s.release != nil {
 		good.details.Artifact = s.release.Artifact
@@ -136,7 +139,7 @@ func (r *reconciler) keepRecord(ctx context.Context, obj *fluxv1.FluxInstance, s
 	if r.kept(ctx, obj, s, good) {
 		return nil
 	}
-	body, err := encode(obj, good)
+	body, digest, err := encode(obj, good)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (r *reconciler) keepRecord(ctx context.Context, obj *fluxv1.FluxInstance, s
 	if err != nil {
 		return fmt.Errorf("write %q: %w", recordRef(obj), err)
 	}
-	s.memory.good = good
+	s.memory.good, obj.Status.LastReleaseDigest = good, digest
 	return nil
 }
 
@@ -162,24 +165,24 @@ func (r *reconciler) kept(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	return have != nil && reflect.DeepEqual(have.details, good.details)
 }
 
-// encode makes the Secret.
-func encode(obj *fluxv1.FluxInstance, good *record) ([]byte, error) {
+// encode makes the Secret, and the digest of its details.
+func encode(obj *fluxv1.FluxInstance, good *record) (body []byte, digest string, err error) {
 	content, err := good.set.YAML()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	objects, err := ingest.Gzip(content)
 	if err != nil {
-		return nil, fmt.Errorf("compress the objects: %w", err)
+		return nil, "", fmt.Errorf("compress the objects: %w", err)
 	}
 	if n := len(objects); n > maxRecord {
-		return nil, &unusableError{err: fmt.Errorf("its objects have %d bytes, compressed, and a Secret takes %d", n, maxRecord)}
+		return nil, "", &unusableError{err: fmt.Errorf("its objects have %d bytes, compressed, and a Secret takes %d", n, maxRecord)}
 	}
 	release, err := json.Marshal(good.details)
 	if err != nil {
-		return nil, fmt.Errorf("encode the record: %w", err)
+		return nil, "", fmt.Errorf("encode the record: %w", err)
 	}
-	return json.Marshal(&corev1.Secret{
+	body, err = json.Marshal(&corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: obj.Namespace, Name: recordName,
@@ -191,6 +194,7 @@ func encode(obj *fluxv1.FluxInstance, good *record) ([]byte, error) {
 		Type: recordType,
 		Data: map[string][]byte{objectsEntry: objects, releaseEntry: release},
 	})
+	return body, digestOf(release), err
 }
 
 func recordRef(obj *fluxv1.FluxInstance) access.Ref {

@@ -39,7 +39,7 @@ func goodSet(t *testing.T) (*fluxv1.FluxInstance, *distribution.Set) {
 
 func secretOf(t *testing.T, obj *fluxv1.FluxInstance, good *record) *corev1.Secret {
 	t.Helper()
-	body, err := encode(obj, good)
+	body, _, err := encode(obj, good)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,11 @@ func TestRecord(t *testing.T) {
 		Revision: set.Revision(), Spec: "sha256:1", Images: set.Images,
 		Verify: &fluxv1.DistributionVerification{SecretRef: &meta.LocalObjectReference{Name: "cosign"}},
 	}}
-	got, err := decode(secretOf(t, obj, good), set.Revision())
+	_, digest, err := encode(obj, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(secretOf(t, obj, good), set.Revision(), digest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +125,13 @@ func TestRecord(t *testing.T) {
 		},
 		"NoDetails": {
 			"Without its details nobody knows how it was verified.", set.Revision(),
-			func(s *corev1.Secret) { delete(s.Data, releaseEntry) }, `decode "release.json"`,
+			func(s *corev1.Secret) { delete(s.Data, releaseEntry) }, `"release.json" has the digest `,
+		},
+		"Forged": {
+			"Whoever may write Secrets must not get to say how the objects were verified.", set.Revision(),
+			func(s *corev1.Secret) {
+				s.Data[releaseEntry] = bytes.Replace(s.Data[releaseEntry], []byte("cosign"), []byte("others"), 1)
+			}, `"release.json" has the digest `,
 		},
 		"Type": {
 			"A Secret of another type is somebody else's.", set.Revision(),
@@ -131,7 +141,7 @@ func TestRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			secret := secretOf(t, obj, good)
 			tc.edit(secret)
-			if _, err := decode(secret, tc.revision); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := decode(secret, tc.revision, digest); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s got error %v, want %q", tc.reason, err, tc.want)
 			}
 		})
@@ -149,7 +159,7 @@ func TestRecordTooLarge(t *testing.T) {
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "large"}, "data": map[string]any{"noise": string(noise)},
 	}}
 	set.Objects = append(set.Objects, large)
-	_, err := encode(obj, &record{set: set})
+	_, _, err := encode(obj, &record{set: set})
 	if unusable, ok := errors.AsType[*unusableError](err); !ok || !strings.Contains(unusable.Error(), "and a Secret takes 1015808") {
 		t.Errorf("a record that is too large is refused with %v", err)
 	}

@@ -287,6 +287,11 @@ type FluxInstanceStatus struct {
 	// +optional
 	LastArtifactRevision string `json:"lastArtifactRevision,omitempty"`
 
+	// LastReleaseDigest is that of what the Secret flux-last-release says about its objects: where they came from, and how they were verified.
+	// Their own is part of LastAppliedRevision.
+	// +optional
+	LastReleaseDigest string `json:"lastReleaseDigest,omitempty"`
+
 	// Artifact is the last one that was accepted.
 	// +optional
 	Artifact *DistributionArtifact `json:"artifact,omitempty"`
