@@ -266,7 +266,9 @@ func (b *bench) eventually(what string, fn func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			b.t.Fatalf("%s: it never came", what)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.t.Fatalf("%s: it never came; releases are %v, and Helm said:\n%s", what, b.status(), strings.Join(b.logs, "\n"))
 		}
 	}
 }
