@@ -13,7 +13,7 @@ func events(before, after *fluxv1.FluxInstance, s *scope) []engine.Event {
 	var list []engine.Event
 	revision := after.Status.LastAttemptedRevision
 	metadata := map[string]string{meta.MetaRevisionKey: revision}
-	if revision != before.Status.LastAttemptedRevision || s.began {
+	if s.began || s.way == installing && revision != before.Status.LastAttemptedRevision {
 		list = append(list, engine.Event{
 			Reason: meta.ProgressingReason, Message: announcement(before, revision), Metadata: metadata,
 		})

@@ -29,13 +29,18 @@ func TestEvents(t *testing.T) {
 	}{
 		"Installing": {
 			reason: "The first attempt of the first revision.",
-			before: status("", ""), after: status("v2.9.5@sha256:2", ""), scope: scope{set: set},
+			before: status("", ""), after: status("v2.9.5@sha256:2", ""), scope: scope{set: set, way: installing},
 			want: []engine.Event{{Reason: "Progressing", Message: "Installing revision v2.9.5@sha256:2", Metadata: revision}},
 		},
 		"Upgrading": {
 			reason: "Something ran before.",
-			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), scope: scope{set: set},
+			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:1"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:1"), scope: scope{set: set, began: true},
 			want: []engine.Event{{Reason: "Progressing", Message: "Upgrading to revision v2.9.5@sha256:2", Metadata: revision}},
+		},
+		"Reverted": {
+			reason: "A spec that makes again what still runs upgrades nothing.",
+			before: status("v2.9.5@sha256:1", "v2.9.5@sha256:2"), after: status("v2.9.5@sha256:2", "v2.9.5@sha256:2"),
+			scope: scope{set: set, way: steady},
 		},
 		"UpgradingAgain": {
 			reason: "Another attempt at a revision that failed is as new as the first.",

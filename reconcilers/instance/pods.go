@@ -45,7 +45,14 @@ func (r *reconciler) diagnose(ctx context.Context, s *scope, report health.Repor
 		if !isDeployment(access.Ref{ID: c.ID}) {
 			continue
 		}
-		pods, err := s.podsOf(ctx, c.ID)
+		live, err := s.deployment(ctx, c.ID)
+		if err != nil {
+			continue
+		}
+		if why := denied(live); why != "" {
+			d.hint = cmp.Or(d.hint, c.ID.String()+": "+why)
+		}
+		pods, err := s.podsOf(ctx, live)
 		if err != nil {
 			continue
 		}
@@ -64,9 +71,8 @@ func (r *reconciler) diagnose(ctx context.Context, s *scope, report health.Repor
 	return d
 }
 
-// podsOf returns the pods of the latest revision of a Deployment, by name. There are none as long as its controller has not seen that
-// revision.
-func (p Place) podsOf(ctx context.Context, id access.ID) ([]corev1.Pod, error) {
+// deployment reads a Deployment.
+func (p Place) deployment(ctx context.Context, id access.ID) (*appsv1.Deployment, error) {
 	live, err := p.Client.Read(ctx, access.Ref{ID: id}, true)
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", id, err)
@@ -75,11 +81,28 @@ func (p Place) podsOf(ctx context.Context, id access.ID) ([]corev1.Pod, error) {
 	if err := json.Unmarshal(live.Raw, d); err != nil {
 		return nil, fmt.Errorf("decode %q: %w", id, err)
 	}
+	return d, nil
+}
+
+// denied says why the pods of a Deployment cannot be made, if that is so: a quota or a webhook denies them, and then there is no pod
+// that could tell.
+func denied(d *appsv1.Deployment) string {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return "its pods cannot be made: " + c.Message
+		}
+	}
+	return ""
+}
+
+// podsOf returns the pods of the latest revision of a Deployment, by name. There are none as long as its controller has not seen that
+// revision.
+func (p Place) podsOf(ctx context.Context, d *appsv1.Deployment) ([]corev1.Pod, error) {
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil || d.Status.ObservedGeneration < d.Generation {
 		return nil, err
 	}
-	q := access.Query{Namespace: id.Namespace, Labels: selector.String()}
+	q := access.Query{Namespace: d.Namespace, Labels: selector.String()}
 	hash, err := p.hashOf(ctx, d, q)
 	if err != nil || hash == "" {
 		return nil, err
@@ -89,7 +112,7 @@ func (p Place) podsOf(ctx context.Context, id access.ID) ([]corev1.Pod, error) {
 	_, err = p.Client.Each(ctx, schema.GroupKind{Kind: "Pod"}, q, func(i access.Item) error {
 		pod := corev1.Pod{}
 		if err := json.Unmarshal(i.Raw, &pod); err != nil {
-			return fmt.Errorf("decode a pod of %q: %w", id, err)
+			return fmt.Errorf("decode a pod of Deployment %q: %w", d.Name, err)
 		}
 		pods = append(pods, pod)
 		return nil
@@ -163,7 +186,11 @@ func isReady(pod *corev1.Pod) bool {
 
 // crashed says which container of a Deployment's pods ended in failure since a time, if one did.
 func (p Place) crashed(ctx context.Context, id access.ID, since time.Time) (string, error) {
-	pods, err := p.podsOf(ctx, id)
+	d, err := p.deployment(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	pods, err := p.podsOf(ctx, d)
 	if err != nil {
 		return "", err
 	}

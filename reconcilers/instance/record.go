@@ -87,6 +87,9 @@ func (r *reconciler) load(ctx context.Context, obj *fluxv1.FluxInstance, revisio
 	if apierrors.IsNotFound(err) {
 		return nil, &unusableError{missing: true, err: fmt.Errorf("there is no record of %s", revision)}
 	}
+	if apierrors.IsForbidden(err) { // for as long as nobody grants it
+		return nil, &unusableError{err: fmt.Errorf("get %q: %w", recordRef(obj), err)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", recordRef(obj), err)
 	}

@@ -24,7 +24,7 @@ func (r *reconciler) soak(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		return nil
 	}
 	u, now := obj.Status.Upgrade, r.Now()
-	if u.HealthyAt == nil || !s.memory.lost.IsZero() {
+	if u.HealthyAt == nil || !s.memory.lost.IsZero() || u.HealthyAt.After(now) { // the last: the clock was set back
 		u.HealthyAt, s.memory.lost = &metav1.Time{Time: now}, time.Time{}
 	}
 	u.Phase = fluxv1.UpgradePhaseSoaking

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,6 +49,7 @@ func TestUpgrade(t *testing.T) {
 		{"Crashes", upgradeCrashes},
 		{"TimesOut", upgradeTimesOut},
 		{"CannotPull", upgradeCannotPull},
+		{"Denied", upgradeDenied},
 		{"Superseded", upgradeSuperseded},
 		{"Soaks", upgradeSoaks},
 		{"NotRolledBack", upgradeNotRolledBack},
@@ -225,6 +228,27 @@ func upgradeCannotPull(e *env, _ *kubelet) {
 	obj := e.hurry("rolled back", rolledBack)
 	expect(e.t, obj, "Ready", metav1.ConditionFalse, "RolledBack",
 		`: container "manager" does not start: image "registry.example.com/weir:v0.1.0@sha256:`+strings.Repeat("0", 64)+`" cannot be pulled; rolled back to `)
+}
+
+// upgradeDenied: where there is no pod that could tell, the Deployment does.
+func upgradeDenied(e *env, _ *kubelet) {
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: named("no-more-pods"),
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}},
+	}
+	must(e.t, e.c.Create(e.ctx, quota))
+	e.change(doom("notification-controller", "denied"))
+	e.hurry("denied", func(*fluxv1.FluxInstance) bool {
+		return slices.ContainsFunc(e.deployment("notification-controller").Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+			return c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue
+		})
+	})
+	e.clock.advance(10 * time.Minute)
+	obj := e.hurry("rolled back", rolledBack)
+	expect(e.t, obj, "Ready", metav1.ConditionFalse, "RolledBack", "; Deployment/flux-system/notification-controller: its pods cannot be made: ")
+	must(e.t, e.c.Delete(e.ctx, quota))
+	e.change(doom("notification-controller", ""))
+	e.ready()
 }
 
 // upgradeSuperseded: another revision does not wait for the end of one that is stuck.
