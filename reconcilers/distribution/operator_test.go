@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -19,9 +20,7 @@ func ownArtifact(t *testing.T, versions ...string) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for file, content := range files {
-			all[file] = content
-		}
+		maps.Copy(all, files)
 	}
 	return all
 }
