@@ -1,0 +1,59 @@
+package helm
+
+import (
+	"context"
+
+	"helm.sh/helm/v3/pkg/action"
+
+	v2 "github.com/weir-dev/weir/api/helm/v2"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/helm/state"
+)
+
+// install makes the first release.
+func (a *attempt) install(ctx context.Context) outcome {
+	obj, spec := a.obj, a.obj.GetInstall()
+	timeout := spec.GetTimeout(obj.GetTimeout())
+	begin(ctx, state.Install, timeout)
+	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
+
+	obj.Status.LastAttemptedReleaseAction = v2.ActionInstall
+	a.book.made = state.Made{Action: v2.ActionInstall, OCIDigest: a.s.ociDigest}
+
+	if err := a.runInstall(ctx, spec, how{
+		timeout: timeout, serverSide: spec.GetServerSideApply(), takeOwnership: !spec.DisableTakeOwnership,
+	}); err != nil {
+		return a.failed(v2.InstallFailedReason, "install", err)
+	}
+
+	return outcome{
+		condition: v2.ReleasedCondition, reason: v2.InstallSucceededReason, message: succeeded("install", obj.Status.History.Latest()),
+	}
+}
+
+func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error {
+	cfg, err := a.configuration(ctx, a.obj.GetReleaseNamespace(), a.name(), h)
+	if err != nil {
+		return err
+	}
+
+	c, err := a.s.chart(ctx)
+	if err != nil {
+		return err
+	}
+
+	in := action.NewInstall(cfg)
+	in.ReleaseName, in.Namespace, in.Timeout = a.name(), a.obj.GetReleaseNamespace(), h.timeout
+	in.Wait, in.WaitForJobs, in.DisableHooks = !spec.DisableWait, !spec.DisableWaitForJobs, spec.DisableHooks
+	in.DisableOpenAPIValidation, in.SkipSchemaValidation = spec.DisableOpenAPIValidation, spec.DisableSchemaValidation
+	in.Replace, in.TakeOwnership, in.SkipCRDs, in.Devel = spec.Replace, h.takeOwnership, true, true
+	in.CreateNamespace = spec.CreateNamespace && a.obj.Spec.TargetNamespace != ""
+
+	if in.PostRenderer, err = a.PostRenderer(a.obj); err != nil {
+		return err
+	}
+
+	_, err = in.Run(c, a.s.values)
+
+	return err //nolint:wrapcheck // it says what it is about
+}

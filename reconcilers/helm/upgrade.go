@@ -1,0 +1,64 @@
+package helm
+
+import (
+	"context"
+
+	"helm.sh/helm/v3/pkg/action"
+
+	v2 "github.com/weir-dev/weir/api/helm/v2"
+	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/helm/state"
+)
+
+// upgrade makes a release that follows another one.
+func (a *attempt) upgrade(ctx context.Context) outcome {
+	obj, spec := a.obj, a.obj.GetUpgrade()
+	timeout := spec.GetTimeout(obj.GetTimeout())
+	begin(ctx, state.Upgrade, timeout)
+	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
+
+	obj.Status.LastAttemptedReleaseAction = v2.ActionUpgrade
+	a.book.made = state.Made{Action: v2.ActionUpgrade, OCIDigest: a.s.ociDigest}
+
+	if spec.PreserveValues {
+		a.book.made.ConfigDigest = obj.Status.LastAttemptedConfigDigest
+	}
+
+	if err := a.runUpgrade(ctx, spec, how{
+		timeout: timeout, serverSide: spec.GetServerSideApply() == v2.ServerSideApplyEnabled, takeOwnership: !spec.DisableTakeOwnership,
+	}); err != nil {
+		return a.failed(v2.UpgradeFailedReason, "upgrade", err)
+	}
+
+	return outcome{
+		condition: v2.ReleasedCondition, reason: v2.UpgradeSucceededReason, message: succeeded("upgrade", obj.Status.History.Latest()),
+	}
+}
+
+func (a *attempt) runUpgrade(ctx context.Context, spec v2.Upgrade, h how) error {
+	cfg, err := a.configuration(ctx, a.obj.GetReleaseNamespace(), a.name(), h)
+	if err != nil {
+		return err
+	}
+
+	c, err := a.s.chart(ctx)
+	if err != nil {
+		return err
+	}
+
+	up := action.NewUpgrade(cfg)
+	up.Namespace, up.Timeout, up.MaxHistory = a.obj.GetReleaseNamespace(), h.timeout, a.obj.GetMaxHistory()
+	up.Wait, up.WaitForJobs, up.DisableHooks = !spec.DisableWait, !spec.DisableWaitForJobs, spec.DisableHooks
+	up.DisableOpenAPIValidation, up.SkipSchemaValidation = spec.DisableOpenAPIValidation, spec.DisableSchemaValidation
+	up.ResetValues, up.ReuseValues = !spec.PreserveValues, spec.PreserveValues
+	up.Force, up.CleanupOnFail = spec.Force && !h.serverSide, spec.CleanupOnFail
+	up.TakeOwnership, up.SkipCRDs, up.Devel = h.takeOwnership, true, true
+
+	if up.PostRenderer, err = a.PostRenderer(a.obj); err != nil {
+		return err
+	}
+
+	_, err = up.Run(a.name(), c, a.s.values)
+
+	return err //nolint:wrapcheck // it says what it is about
+}
