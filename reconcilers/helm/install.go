@@ -37,7 +37,7 @@ func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error 
 		return err
 	}
 
-	c, err := a.s.chart(ctx)
+	c, err := a.s.chart(ctx, spec.GetCRDs())
 	if err != nil {
 		return err
 	}

@@ -167,6 +167,11 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 
 	out.set(obj)
 
+	if latest := obj.Status.History.Latest(); out.err == nil && out.condition == v2.ReleasedCondition && !out.fails && obj.GetTest().Enable {
+		engine.Set(obj, v2.TestSuccessCondition, metav1.ConditionUnknown, v2.AwaitingTestsReason, fmt.Sprintf(
+			"Helm release %s with chart %s is awaiting tests", latest.FullReleaseName(), latest.VersionedChartName()))
+	}
+
 	return out
 }
 

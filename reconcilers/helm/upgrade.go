@@ -41,7 +41,7 @@ func (a *attempt) runUpgrade(ctx context.Context, spec v2.Upgrade, h how) error 
 		return err
 	}
 
-	c, err := a.s.chart(ctx)
+	c, err := a.s.chart(ctx, spec.GetCRDs())
 	if err != nil {
 		return err
 	}
