@@ -42,15 +42,11 @@ func (r *reconciler) open(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 
 // build makes the objects. What it cannot make now, it cannot make again before the spec changes.
 func (r *reconciler) build(_ context.Context, obj *fluxv1.FluxInstance, s *scope) error {
-	if s.unavailable != nil {
-		return nil
-	}
 	digest, err := specDigest(obj)
-	if err != nil {
-		return err
+	if err == nil && s.unavailable == nil {
+		s.built, s.unavailable = r.tryBuild(obj, s, digest)
 	}
-	s.built, s.unavailable = r.tryBuild(obj, s, digest)
-	return nil
+	return err
 }
 
 // tryBuild returns the objects, or the verdict about an instance that has none.
