@@ -121,7 +121,8 @@ func (r *reconciler) barred(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	}
 }
 
-// queue holds the revision back, and says what it waits for. It is told once, also when the operator is started anew.
+// queue holds the revision back, and says what it waits for. It is told once, also when the operator is started anew. While somebody fights
+// over an object, the plan is another one each time that it is made: that is not told.
 func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, x crossing, p *plan, next time.Time) error {
 	wanted := pending(obj, s, x.plan)
 	before, reason := obj.Status.Upgrade, x.awaits()
@@ -132,8 +133,8 @@ func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 		}
 	}
 	c := engine.Condition(obj, fluxv1.UpgradedCondition)
-	told := before != nil && before.Phase == fluxv1.UpgradePhasePending && before.To == wanted.To && before.Plan == wanted.Plan &&
-		c != nil && c.Reason == reason
+	waited := before != nil && before.Phase == fluxv1.UpgradePhasePending && before.To == wanted.To && c != nil && c.Reason == reason
+	told := waited && (before.Plan == wanted.Plan || s.memory.plans.has(wanted) || engine.IsTrue(obj, fluxv1.ContestedCondition))
 	err := r.hold(ctx, obj, s, nil)
 	if verdict, ok := errors.AsType[*engine.Verdict](err); err != nil && (!ok || verdict.Outcome != engine.Succeeded) {
 		return err
@@ -147,6 +148,7 @@ func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	}
 	obj.Status.Upgrade = wanted
 	engine.Set(obj, fluxv1.UpgradedCondition, metav1.ConditionUnknown, reason, wanted.Message)
+	s.memory.plans.add(wanted)
 	if !told {
 		engine.Emit(ctx, engine.Event{
 			Reason: reason, Message: wanted.Message, Metadata: map[string]string{meta.MetaRevisionKey: wanted.To},

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,31 @@ type memory struct {
 	lost        time.Time   // when a revision that soaks was no longer healthy; zero if it is
 	storage     storage     // of the cluster
 	interim     interim
+	plans       plans
+}
+
+// manyPlans is how many plans of a revision are remembered.
+const manyPlans = 32
+
+// plans are those of one revision that somebody was told of. What is changed by hand is in a plan until it is put back, and then the plan is
+// the one before.
+type plans struct {
+	of      string
+	digests []string
+}
+
+func (p *plans) has(u *fluxv1.UpgradeStatus) bool {
+	return p.of == u.To && slices.Contains(p.digests, u.Plan)
+}
+
+func (p *plans) add(u *fluxv1.UpgradeStatus) {
+	switch {
+	case p.of != u.To:
+		*p = plans{of: u.To, digests: []string{u.Plan}}
+	case p.has(u):
+	default:
+		p.digests = append(p.digests[max(0, len(p.digests)-manyPlans+1):], u.Plan)
+	}
 }
 
 // memories holds those of all instances.
