@@ -23,11 +23,23 @@ import (
 // it ended shows nothing of it. So after an outage everything is listed anew; and if that shows that the past is another one, the process
 // ends, for it remembers too much of the old one in too many places. Whoever runs it starts it again.
 type history struct {
-	outages atomic.Int64 // requests that no API server answered
-	ended   chan error
+	outages  atomic.Int64 // requests that no API server answered
+	ended    chan error
+	suspects chan suspect
+	doubt    func(context.Context) // waits for as long
 }
 
-func newHistory() *history { return &history{ended: make(chan error, 1)} }
+func newHistory() *history {
+	return &history{ended: make(chan error, 1), suspects: make(chan suspect, 16), doubt: func(ctx context.Context) {
+		t := time.NewTimer(doubt)
+		defer t.Stop()
+
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}}
+}
 
 // rewritten ends the process.
 func (h *history) rewritten(err error) {
@@ -39,11 +51,19 @@ func (h *history) rewritten(err error) {
 
 // Start implements manager.Runnable.
 func (h *history) Start(ctx context.Context) error {
-	select {
-	case err := <-h.ended:
-		return fmt.Errorf("start anew: %w", err)
-	case <-ctx.Done():
-		return nil
+	for {
+		select {
+		case err := <-h.ended:
+			return fmt.Errorf("start anew: %w", err)
+		case s := <-h.suspects:
+			if h.doubt(ctx); ctx.Err() == nil {
+				if err := s.confirm(ctx); err != nil {
+					return fmt.Errorf("start anew: %w", err)
+				}
+			}
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
@@ -77,14 +97,25 @@ func (o outages) WrappedRoundTripper() http.RoundTripper { return o.next }
 func (h *history) informer(
 	lw cache.ListerWatcher, obj runtime.Object, resync time.Duration, indexers cache.Indexers,
 ) cache.SharedIndexInformer {
-	i := cache.NewSharedIndexInformer(&relister{history: h, next: cache.ToListerWatcherWithContext(lw), of: lw}, obj, resync, indexers)
-	_, _ = i.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: h.compare}) //nolint:errcheck // fails only for a stopped informer
+	r := &relister{history: h, next: cache.ToListerWatcherWithContext(lw), of: lw}
+	i := cache.NewSharedIndexInformer(r, obj, resync, indexers)
+	_, _ = i.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: r.compare}) //nolint:errcheck // fails only for a stopped informer
 
 	return i
 }
 
+// doubt is how long an object has to be what it was before until that is believed: what answered may only lag behind.
+const doubt = 3 * time.Second
+
+// suspect is an object that has become what it was before.
+type suspect struct {
+	of              *relister
+	namespace, name string
+	was, is         uint64
+}
+
 // compare looks whether an object has become what it was before.
-func (h *history) compare(before, after any) {
+func (r *relister) compare(before, after any) {
 	old, err := meta.Accessor(before)
 	if err != nil {
 		return
@@ -96,10 +127,54 @@ func (h *history) compare(before, after any) {
 	}
 
 	was, is := health.Revision(old.GetResourceVersion()), health.Revision(now.GetResourceVersion())
-	if is != 0 && is < was {
-		h.rewritten(fmt.Errorf("the API server was restored from a backup: \"%s/%s\" is at revision %d, and was at %d",
-			now.GetNamespace(), now.GetName(), is, was))
+	if is == 0 || is >= was {
+		return
 	}
+
+	select {
+	case r.history.suspects <- suspect{of: r, namespace: now.GetNamespace(), name: now.GetName(), was: was, is: is}:
+	default: // one is enough
+	}
+}
+
+// confirm returns an error if the storage has forgotten the object as it was. It is asked for the newest state, which no cache answers that
+// lags behind.
+func (s *suspect) confirm(ctx context.Context) error {
+	list, err := s.of.next.ListWithContext(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
+	if err != nil {
+		select {
+		case s.of.history.suspects <- *s: // nothing is known yet
+		default:
+		}
+
+		return nil
+	}
+
+	state, err := meta.ListAccessor(list)
+	if err != nil {
+		return nil //nolint:nilerr // it is none
+	}
+
+	restored := fmt.Errorf("the API server was restored from a backup: \"%s/%s\" is at revision %d, and was at %d",
+		s.namespace, s.name, s.is, s.was)
+	if at := health.Revision(state.GetResourceVersion()); at != 0 && at < s.was {
+		return restored
+	}
+
+	older := false
+	_ = meta.EachListItem(list, func(item runtime.Object) error { //nolint:errcheck // it returns none
+		if o, err := meta.Accessor(item); err == nil && o.GetNamespace() == s.namespace && o.GetName() == s.name {
+			older = health.Revision(o.GetResourceVersion()) < s.was
+		}
+
+		return nil
+	})
+
+	if older {
+		return restored
+	}
+
+	return nil
 }
 
 // relister lists the objects of an informer anew after an outage.

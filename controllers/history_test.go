@@ -92,6 +92,8 @@ type tripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f tripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
+// TestHistoryCompares holds that an object that becomes what it was ends the process only if the storage has it so, and not if something that
+// lags behind has shown it.
 func TestHistoryCompares(t *testing.T) {
 	at := func(version string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "one", ResourceVersion: version}}
@@ -100,29 +102,60 @@ func TestHistoryCompares(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason        string
 		before, after any
+		stored        *corev1.ConfigMap
+		revision      string
+		err           error
 		want          string
 	}{
 		"Forward":  {reason: "As always.", before: at("9"), after: at("10")},
 		"Resync":   {reason: "The informer shows again what it has.", before: at("9"), after: at("9")},
 		"Unknown":  {reason: "A version that is no number says nothing.", before: at("9"), after: at("x")},
 		"NoObject": {reason: "Nothing to compare.", before: "a", after: at("8")},
+		"Lagging":  {reason: "The storage has it as it was.", before: at("10"), after: at("9"), stored: at("10"), revision: "12"},
+		"Deleted":  {reason: "It is gone since.", before: at("10"), after: at("9"), revision: "12"},
+		"Away":     {reason: "Nobody answers.", before: at("10"), after: at("9"), err: errors.New("refused")},
 		"Backward": {
-			reason: "It cannot be.", before: at("10"), after: at("9"),
+			reason: "It cannot be.", before: at("10"), after: at("9"), stored: at("9"), revision: "12",
+			want: `start anew: the API server was restored from a backup: "ns/one" is at revision 9, and was at 10`,
+		},
+		"Early": {
+			reason: "It has not come as far.", before: at("10"), after: at("9"), revision: "9",
 			want: `start anew: the API server was restored from a backup: "ns/one" is at revision 9, and was at 10`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+
 			h := newHistory()
-			h.compare(tc.before, tc.after)
-			h.compare(tc.before, tc.after) // once is enough, and twice no harm
+			h.doubt = func(context.Context) {}
+			r := &relister{history: h, next: cache.ToListerWatcherWithContext(&cache.ListWatch{
+				ListWithContextFunc: func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {
+					if o.ResourceVersion != "" || o.ResourceVersionMatch != "" || o.FieldSelector != "metadata.name=one" {
+						t.Errorf("asked for %+v", o)
+					}
+
+					list := &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: tc.revision}}
+					if tc.stored != nil {
+						list.Items = []corev1.ConfigMap{*tc.stored}
+					}
+
+					if len(h.suspects) == 0 {
+						stop() // that was the last one
+					}
+
+					return list, tc.err
+				},
+			})}
+			r.compare(tc.before, tc.after)
+
+			if len(h.suspects) == 0 {
+				stop()
+			}
 
 			got := ""
-
-			select {
-			case err := <-h.ended:
-				h.ended <- err
-				got = h.Start(t.Context()).Error()
-			default:
+			if err := h.Start(ctx); err != nil {
+				got = err.Error()
 			}
 
 			if got != tc.want || strings.Contains(got, "%") {

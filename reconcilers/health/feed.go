@@ -149,32 +149,46 @@ func (f *feed) query() access.Query {
 	return q
 }
 
+// listing is what a list has shown.
+type listing struct {
+	version string // from which a watch goes on
+	served  string // version of the kind
+	found   map[key]struct{}
+}
+
 func (f *feed) list(ctx context.Context) (string, error) {
-	client := f.hub.client
-	m, err := client.Mapping(ctx, f.gk, "")
+	past := f.hub.past(f)
+	l, err := f.survey(ctx, past)
+	if err == nil && f.hub.restored != nil && past.contradicts(Revision(l.version)) != nil {
+		l, err = f.ponder(ctx, past)
+	}
 	if err != nil {
 		return "", err
 	}
+	f.hub.listed(f, l.found, Revision(l.version), l.served)
+	return l.version, nil
+}
+
+// survey lists the objects, shows them and compares them with the past.
+func (f *feed) survey(ctx context.Context, past *past) (listing, error) {
+	client := f.hub.client
+	m, err := client.Mapping(ctx, f.gk, "")
+	if err != nil {
+		return listing{}, err
+	}
 	gvk := m.GroupVersion().WithKind(m.Kind)
-	found := map[key]struct{}{}
-	past := f.hub.past(f)
-	version, err := client.Each(ctx, f.gk, f.query(), func(item access.Item) error {
+	l := listing{served: gvk.Version, found: map[key]struct{}{}}
+	past.older = nil
+	l.version, err = client.Each(ctx, f.gk, f.query(), func(item access.Item) error {
 		s, err := f.look(item, gvk)
 		if err != nil {
 			return err
 		}
-		found[s.key] = struct{}{}
+		l.found[s.key] = struct{}{}
 		past.meet(s)
 		return f.hub.show(f, s)
 	})
-	if err != nil {
-		return "", err
-	}
-	if err := past.contradicts(Revision(version)); err != nil && f.hub.restored != nil {
-		f.hub.restored(err)
-	}
-	f.hub.listed(f, found, Revision(version), gvk.Version)
-	return version, nil
+	return l, err
 }
 
 // watch goes on from the version and moves it along.
@@ -281,6 +295,16 @@ func isLost(err error) bool {
 func isAway(err error) bool {
 	status := apierrors.APIStatus(nil)
 	return err != nil && (!errors.As(err, &status) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err))
+}
+
+// pause waits, whoever kicks.
+func (f *feed) pause(ctx context.Context, d time.Duration) {
+	t := f.hub.clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+	case <-ctx.Done():
+	}
 }
 
 // rest pauses for about the duration, or until it is kicked.
