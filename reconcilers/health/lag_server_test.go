@@ -16,6 +16,7 @@ import (
 // laggard stands for an API server whose cache has stopped: it answers lists, for as long as it lags, as it has done once. Requests for one
 // object it hands on, as such a server asks the storage for them.
 type laggard struct {
+	plural string // of the kind
 	mu     sync.Mutex
 	frozen []byte // answer to a list
 	header http.Header
@@ -26,7 +27,7 @@ type laggard struct {
 
 func (l *laggard) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if accesstest.Verb(req) != "list" || !strings.HasSuffix(req.URL.Path, "/configmaps") {
+		if accesstest.Verb(req) != "list" || !strings.HasSuffix(req.URL.Path, "/"+l.plural) {
 			return next.RoundTrip(req)
 		}
 		l.mu.Lock()
@@ -49,6 +50,13 @@ func (l *laggard) wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
+// lists returns how many were answered while it lagged.
+func (l *laggard) lists() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.served
+}
+
 // lag starts or ends the lag.
 func (l *laggard) lag(on bool) {
 	l.mu.Lock()
@@ -59,7 +67,7 @@ func (l *laggard) lag(on bool) {
 // An API server that lags behind, however long, is no restored one: nothing is told, and nothing that was known is forgotten.
 func TestLaggingServer(t *testing.T) {
 	b := newBench(t)
-	l := &laggard{said: make(chan struct{})}
+	l := &laggard{plural: "configmaps", said: make(chan struct{})}
 	factory, err := access.New(shared.Start(t).Config(), access.Options{Transport: func(next http.RoundTripper) http.RoundTripper {
 		return b.cutter.transport(l.wrap(next))
 	}})
