@@ -147,7 +147,7 @@ func (s *suspect) confirm(ctx context.Context) error {
 		default:
 		}
 
-		return nil
+		return nil //nolint:nilerr // it is asked again
 	}
 
 	state, err := meta.ListAccessor(list)

@@ -55,8 +55,8 @@ func TestCountsAnew(t *testing.T) {
 			restored := false
 			for !restored && l.lists() < 3 { // the third one is taken as it is
 				select {
-				case <-b.restored:
-					restored = true
+				case err := <-b.restored:
+					restored = err != nil
 				default:
 					b.pause()
 				}

@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/reconcilers/access"
 )
@@ -127,16 +126,13 @@ func (f *feed) holds(ctx context.Context, p *past, revision uint64) (bool, error
 	return Revision(m.ResourceVersion) >= known, nil
 }
 
-// registration is the kind that says who serves a group.
-var registration = schema.GroupKind{Group: "apiregistration.k8s.io", Kind: "APIService"}
-
 // aggregated tells whether somebody else than the API server serves the version of the kind. If that may not be known it counts as so: a
 // restore shows in other kinds as well.
 func (f *feed) aggregated(ctx context.Context, version string) (bool, error) {
 	if !strings.Contains(f.gk.Group, ".") {
 		return false, nil
 	}
-	id := access.ID{Group: registration.Group, Kind: registration.Kind, Name: version + "." + f.gk.Group}
+	id := access.ID{Group: "apiregistration.k8s.io", Kind: "APIService", Name: version + "." + f.gk.Group}
 	service, err := f.hub.client.Get(ctx, access.Ref{ID: id})
 	switch {
 	case apierrors.IsForbidden(err):
