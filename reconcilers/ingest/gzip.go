@@ -33,10 +33,19 @@ func Gunzip(content []byte, most int64) ([]byte, error) {
 }
 
 // Gzip compresses, the same bytes always to the same.
-func Gzip(content []byte) ([]byte, error) {
+func Gzip(content []byte) ([]byte, error) { return compress(content, gzip.DefaultCompression) }
+
+// Squeeze compresses as far as gzip can, which takes several times as long.
+func Squeeze(content []byte) ([]byte, error) { return compress(content, gzip.BestCompression) }
+
+func compress(content []byte, level int) ([]byte, error) {
 	var out bytes.Buffer
 
-	zip := gzip.NewWriter(&out)
+	zip, err := gzip.NewWriterLevel(&out, level)
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+
 	if _, err := zip.Write(content); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}

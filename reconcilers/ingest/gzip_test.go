@@ -42,3 +42,16 @@ func TestGunzip(t *testing.T) {
 		})
 	}
 }
+
+func TestSqueeze(t *testing.T) {
+	content := bytes.Repeat([]byte("a line of a manifest, and then another one\nwhich is like it: "), 1000)
+
+	out, err := ingest.Squeeze(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if got, err := ingest.Gunzip(out, int64(len(content))); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("what was squeezed comes back: %v", err)
+	}
+}
