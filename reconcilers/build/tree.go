@@ -35,7 +35,9 @@ type tree struct {
 	maxFile int64
 
 	overlay map[string][]byte
-	spent   budget
+	// files are all that there is, if root is nil.
+	files map[string][]byte
+	spent budget
 	// refused is the first error that ends the build, whatever the library makes of it: it drops some read errors.
 	refused error
 	// alone says that no other build uses the library, so that a kustomization may bring a schema of its own.
@@ -87,7 +89,9 @@ func (t *tree) close() {
 			t.mounts.close()
 		}
 
-		_ = t.root.Close()
+		if t.root != nil {
+			_ = t.root.Close()
+		}
 	}
 }
 
@@ -174,6 +178,10 @@ func (t *tree) read(name string) ([]byte, error) {
 		return t.readMounted(files, name, inner)
 	}
 
+	if t.root == nil {
+		return t.kept(name)
+	}
+
 	file, err := t.root.Open(name)
 	if err != nil {
 		return nil, err
@@ -202,6 +210,12 @@ func (t *tree) stat(name string) (dir, ok bool) {
 		_, dir, err := files.Stat(inner)
 
 		return dir, err == nil
+	}
+
+	if t.root == nil {
+		_, ok := t.files[name]
+
+		return name == ".", ok || name == "."
 	}
 
 	info, err := t.root.Stat(name)
@@ -313,6 +327,10 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 
 	if files, inner := t.mounted(rel); files != nil {
 		return confirm(files, rel, inner)
+	}
+
+	if t.root == nil {
+		return t.confirmKept(rel)
 	}
 
 	info, err := t.root.Stat(rel)
