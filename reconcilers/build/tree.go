@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,8 +21,6 @@ import (
 // treeRoot is where the library sees the artifact. It is not the real directory, so that no message depends on where an
 // artifact was unpacked, and not "/", so that a path that climbs out of the artifact does not silently end up in it.
 const treeRoot = "/artifact"
-
-var errReadOnly = errors.New("the artifact is read-only")
 
 // tree is the artifact as the kustomize library sees it: read-only, confined to the directory of the artifact, with the
 // generated kustomization files laid over it. It is made for one build and is not safe for concurrent use.
@@ -317,102 +314,3 @@ func (t *tree) kustomizationFile(dir string) string {
 
 	return ""
 }
-
-// CleanedAbs implements filesys.FileSystem.
-func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
-	rel, err := relative(name)
-	if err != nil {
-		return "", "", err
-	}
-
-	if files, inner := t.mounted(rel); files != nil {
-		return confirm(files, rel, inner)
-	}
-
-	if t.root == nil {
-		return t.confirmKept(rel)
-	}
-
-	info, err := t.root.Stat(rel)
-	if cause, ok := errors.AsType[*fs.PathError](err); ok {
-		return "", "", &fs.PathError{Op: "stat", Path: cause.Path, Err: cause.Err} // by the name that people know
-	}
-
-	if err != nil {
-		return "", "", err
-	}
-
-	// The root has vouched for the links on the way; this finds out where they lead.
-	target, err := filepath.EvalSymlinks(filepath.Join(t.real, rel))
-	if err != nil {
-		return "", "", err
-	}
-
-	rel, err = filepath.Rel(t.real, target)
-	if err != nil || !filepath.IsLocal(rel) {
-		return "", "", &fs.PathError{Op: "open", Path: name, Err: errors.New("path is outside of the artifact")}
-	}
-
-	if info.IsDir() {
-		return filesys.ConfirmedDir(absolute(rel)), "", nil
-	}
-
-	return filesys.ConfirmedDir(absolute(path.Dir(rel))), path.Base(rel), nil
-}
-
-// IsDir implements filesys.FileSystem.
-func (t *tree) IsDir(name string) bool {
-	rel, err := relative(name)
-	if err != nil {
-		return false
-	}
-
-	dir, ok := t.stat(rel)
-
-	return ok && dir
-}
-
-// Exists implements filesys.FileSystem.
-func (t *tree) Exists(name string) bool {
-	rel, err := relative(name)
-	if err != nil {
-		return false
-	}
-
-	if _, ok := t.overlay[rel]; ok {
-		return true
-	}
-
-	_, ok := t.stat(rel)
-
-	return ok
-}
-
-// ReadDir implements filesys.FileSystem. The library does not list directories.
-func (t *tree) ReadDir(string) ([]string, error) { return nil, errors.ErrUnsupported }
-
-// Open implements filesys.FileSystem. The library reads whole files only.
-func (t *tree) Open(name string) (filesys.File, error) {
-	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
-}
-
-// Glob implements filesys.FileSystem. The library does not use it for builds.
-func (t *tree) Glob(string) ([]string, error) { return nil, errors.ErrUnsupported }
-
-// Walk implements filesys.FileSystem. The library does not use it for builds.
-func (t *tree) Walk(string, filepath.WalkFunc) error { return errors.ErrUnsupported }
-
-// Create implements filesys.FileSystem.
-func (t *tree) Create(string) (filesys.File, error) { return nil, errReadOnly }
-
-// Mkdir implements filesys.FileSystem.
-func (t *tree) Mkdir(string) error { return errReadOnly }
-
-// MkdirAll implements filesys.FileSystem.
-func (t *tree) MkdirAll(string) error { return errReadOnly }
-
-// RemoveAll implements filesys.FileSystem.
-func (t *tree) RemoveAll(string) error { return errReadOnly }
-
-// WriteFile implements filesys.FileSystem.
-func (t *tree) WriteFile(string, []byte) error { return errReadOnly }
