@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -135,17 +134,13 @@ func TestMovedCluster(t *testing.T) {
 	there := server(t, gkeName)
 	sky.SetCluster(gkeName, &clouds.Cluster{Address: there.Config().Host, CA: there.Config().CAData})
 
-	var (
-		mu    sync.Mutex
-		woken int
-	)
-
+	woken := make(chan access.ID, 10)
 	clock := testclock.NewFakePassiveClock(time.Now())
 	c, _, _ := credentials(t, func(o *cloud.Options) { o.Now = clock.Now })
 	f := remote.New(remote.Options{
 		Configs: kubeconfigs{"good": {"provider": cloud.GCP, "cluster": gkeName, "serviceAccountName": "reader"}},
 		Cloud:   known{c}, Patience: time.Minute, Access: access.Options{Clock: clock},
-		Wake: func(access.ID, health.Cause) { mu.Lock(); defer mu.Unlock(); woken++ },
+		Wake: func(owner access.ID, _ health.Cause) { woken <- owner },
 	})
 	t.Cleanup(f.Close)
 
@@ -176,11 +171,11 @@ func TestMovedCluster(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 
-	mu.Lock()
-	if woken == 0 {
+	select {
+	case <-woken:
+	case <-time.After(time.Minute):
 		t.Error("nobody is told")
 	}
-	mu.Unlock()
 
 	clock.SetTime(clock.Now().Add(time.Minute))
 

@@ -51,7 +51,7 @@ func TestCountsAnew(t *testing.T) {
 			}
 			l.lag(true)
 			b.watches(1)
-			b.cutter.cut(true)
+			b.cutter.cut(false, true)
 			restored := false
 			for !restored && l.lists() < 3 { // the third one is taken as it is
 				select {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -117,26 +116,14 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// errAway says that there was no API server to watch at. The one that comes back may have another past, for its storage was restored from
-// a backup: nothing in a watch that is taken up tells of that.
-var errAway = errors.New("the API server was away")
-
-// follow watches until the state of the watch is lost and everything has to be listed again. A watch that ends is
-// taken up where it ended.
+// follow watches until everything has to be listed again. Only a watch that the API server ended, after it had shown something, is taken up
+// where it ended. One that was cut, or not to be had, is not: the API server that answers next may have another past, for its storage was
+// restored from a backup, and nothing in a watch that is taken up tells of that.
 func (f *feed) follow(ctx context.Context, version *string) error {
-	retry := minRetry
 	for {
 		before := *version
-		err := f.watch(ctx, version)
-		switch {
-		case ctx.Err() != nil, isLost(err), errors.Is(err, errAway):
+		if err := f.watch(ctx, version); !errors.Is(err, io.EOF) || *version == before {
 			return err
-		case *version != before:
-			retry = minRetry
-		}
-		if !errors.Is(err, io.EOF) || *version == before { // the API server ends watches from time to time
-			f.rest(ctx, retry)
-			retry = min(retry*2, maxRetry)
 		}
 	}
 }
@@ -195,9 +182,6 @@ func (f *feed) survey(ctx context.Context, past *past) (listing, error) {
 func (f *feed) watch(ctx context.Context, version *string) error {
 	gvk := schema.GroupVersionKind{Group: f.gk.Group, Version: f.version, Kind: f.gk.Kind}
 	w, err := f.hub.client.Watch(ctx, f.gk, f.query(), *version)
-	if isAway(err) && !isLost(err) {
-		return fmt.Errorf("%w: %w", errAway, err)
-	}
 	if err != nil {
 		return err
 	}
@@ -282,19 +266,6 @@ func (f *feed) fail(err error) state {
 func isRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err) ||
 		errors.Is(err, access.ErrNoRoom)
-}
-
-// isLost tells that a watch cannot be taken up again: its state is too old, its kind has moved to another version or is
-// gone, or it is refused. Listing tells which.
-func isLost(err error) bool {
-	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsNotFound(err) ||
-		apimeta.IsNoMatchError(err) || isRefusal(err)
-}
-
-// isAway tells that an error is not the answer of an API server that works.
-func isAway(err error) bool {
-	status := apierrors.APIStatus(nil)
-	return err != nil && (!errors.As(err, &status) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err))
 }
 
 // pause waits, whoever kicks.

@@ -216,8 +216,22 @@ func names(conditions []health.Condition) []string {
 // cutter ends watches from outside.
 type cutter struct {
 	mu     sync.Mutex
-	bodies map[io.Closer]struct{}
+	bodies map[*body]struct{}
 	expire bool
+}
+
+// body is what a watch reads.
+type body struct {
+	io.ReadCloser
+	ended atomic.Bool // as an API server ends it, else as a connection breaks
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && b.ended.Load() {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (c *cutter) transport(next http.RoundTripper) http.RoundTripper {
@@ -237,22 +251,25 @@ func (c *cutter) transport(next http.RoundTripper) http.RoundTripper {
 		if err == nil {
 			c.mu.Lock()
 			if c.bodies == nil {
-				c.bodies = map[io.Closer]struct{}{}
+				c.bodies = map[*body]struct{}{}
 			}
-			c.bodies[resp.Body] = struct{}{}
+			b := &body{ReadCloser: resp.Body}
+			resp.Body = b
+			c.bodies[b] = struct{}{}
 			c.mu.Unlock()
 		}
 		return resp, err
 	})
 }
 
-// cut ends all watches. If expire is set, the next one that is opened is refused as too old.
-func (c *cutter) cut(expire bool) {
+// cut breaks all watches, or ends them as an API server does. If expire is set, the next one that is opened is refused as too old.
+func (c *cutter) cut(end, expire bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expire = expire
-	for body := range c.bodies {
-		_ = body.Close()
+	for b := range c.bodies {
+		b.ended.Store(end)
+		_ = b.Close()
 	}
 	c.bodies = nil
 }

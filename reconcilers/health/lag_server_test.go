@@ -88,7 +88,7 @@ func TestLaggingServer(t *testing.T) {
 	l.lag(true)
 	for cut := true; cut; {
 		b.watches(1)
-		b.cutter.cut(true)
+		b.cutter.cut(false, true)
 		select {
 		case <-l.said:
 			cut = false

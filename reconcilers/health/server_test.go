@@ -90,12 +90,13 @@ func TestGoals(t *testing.T) {
 
 func TestWatchesGoOn(t *testing.T) {
 	cases := map[string]struct {
-		reason string
-		expire bool
-		want   map[string]int
+		reason      string
+		end, expire bool
+		want        map[string]int
 	}{
-		"cut":     {"a watch that breaks goes on where it was", false, map[string]int{"watch": 1}},
-		"expired": {"one that cannot lists again", true, map[string]int{"watch": 1, "list": 1}},
+		"ended":   {"a watch that the API server ends goes on where it was", true, false, map[string]int{"watch": 1}},
+		"cut":     {"what answers after one that was cut may have another past", false, false, map[string]int{"watch": 1, "list": 1}},
+		"expired": {"one that is too old lists again", true, true, map[string]int{"watch": 1, "list": 1}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -105,14 +106,19 @@ func TestWatchesGoOn(t *testing.T) {
 			b.hub.Track(owner, label, []access.ID{kept, lost})
 			b.settle(owner, health.Goal{})
 			b.watches(1)
+			b.patch(kept, "", `{"metadata":{"annotations":{"seen":"yes"}}}`)
+			for b.sees(kept, health.Present).Annotations["seen"] == "" {
+				b.pause()
+			}
 			b.counter.Take()
-			b.cutter.cut(c.expire)
+			b.cutter.cut(c.end, c.expire)
 			b.delete(lost)
 			b.patch(kept, "", `{"metadata":{"annotations":{"a":"b"}}}`)
 			for b.sees(kept, health.Present).Annotations["a"] == "" {
 				b.pause()
 			}
 			b.sees(lost, health.Absent)
+			b.watches(1)
 			same(t, c.reason, c.want, b.counter.Take())
 		})
 	}
