@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,7 @@ import (
 // it ended shows nothing of it. So after an outage everything is listed anew; and if that shows that the past is another one, the process
 // ends, for it remembers too much of the old one in too many places. Whoever runs it starts it again.
 type history struct {
-	outages  atomic.Int64 // requests that no API server answered
+	outages  atomic.Int64 // requests that no API server answered, or not to their end
 	ended    chan error
 	suspects chan suspect
 	doubt    func(context.Context) // waits for as long
@@ -87,7 +89,35 @@ func (o outages) RoundTrip(req *http.Request) (*http.Response, error) {
 		o.history.outages.Add(1)
 	}
 
+	if err == nil && req.URL.Query().Get("watch") == "true" {
+		resp.Body = &stream{ReadCloser: resp.Body, ctx: req.Context(), history: o.history}
+	}
+
 	return resp, err //nolint:wrapcheck // a transport hands on what it gets
+}
+
+// stream is what a watch reads. One that breaks may be all that is seen of an outage: the API server that is asked next may be up again.
+type stream struct {
+	io.ReadCloser
+	ctx     context.Context //nolint:containedctx // of the request, as long as its answer is read
+	history *history
+	over    atomic.Bool
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && s.ctx.Err() == nil && !s.over.Swap(true) && !errors.Is(err, io.EOF) {
+		s.history.outages.Add(1)
+	}
+
+	return n, err //nolint:wrapcheck // a stream hands on what it gets
+}
+
+// Close ends the stream from here, which is no outage.
+func (s *stream) Close() error {
+	s.over.Store(true)
+
+	return s.ReadCloser.Close() //nolint:wrapcheck // a stream hands on what it gets
 }
 
 // WrappedRoundTripper lets client-go find the transport inside.

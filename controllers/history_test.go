@@ -3,9 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,6 +87,64 @@ func TestHistoryRelists(t *testing.T) {
 	}
 
 	watch(true)
+}
+
+// TestHistoryStreams holds that a watch that breaks counts as an outage, once, and no other answer does, nor one that was ended.
+func TestHistoryStreams(t *testing.T) {
+	broken := errors.New("connection reset")
+
+	for name, tc := range map[string]struct {
+		reason, query string
+		err           error
+		close, cancel bool
+		want          int64
+	}{
+		"Broken":    {reason: "What answers next may have another past.", query: "watch=true", err: broken, want: 1},
+		"Ended":     {reason: "As API servers do from time to time.", query: "watch=true", err: io.EOF},
+		"Closed":    {reason: "From here.", query: "watch=true", err: broken, close: true},
+		"Cancelled": {reason: "From here, too.", query: "watch=true", err: broken, cancel: true},
+		"NoWatch":   {reason: "Whoever asked asks again.", err: broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			next := tripper(func(*http.Request) (*http.Response, error) {
+				return &http.Response{Body: io.NopCloser(iotest.ErrReader(tc.err))}, nil
+			})
+
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://example.test/?"+tc.query, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			resp, err := h.transport(next).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			defer resp.Body.Close()
+
+			if tc.close {
+				_ = resp.Body.Close()
+			}
+
+			if tc.cancel {
+				cancel()
+			}
+
+			for range 2 {
+				if _, err := resp.Body.Read(make([]byte, 1)); !errors.Is(err, tc.err) {
+					t.Errorf("read: %v", err)
+				}
+			}
+
+			if got := h.outages.Load(); got != tc.want {
+				t.Errorf("%s: %d outages, want %d", tc.reason, got, tc.want)
+			}
+		})
+	}
 }
 
 type tripper func(*http.Request) (*http.Response, error)
