@@ -8,9 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// configs reads the ConfigMaps and Secrets that hold variables. Those with the watch label are read once per version: the
+// configs reads the ConfigMaps and Secrets that hold variables and values. Those with the watch label are read once per version: the
 // cache of their metadata tells whether what was read still holds. All others are read each time.
 type configs struct {
 	live, watched client.Reader // the API server, and the cache of metadata; nil if nothing is watched
@@ -36,6 +40,18 @@ func (c *configs) ConfigMap(ctx context.Context, namespace, name string) (*corev
 // Secret returns a Secret, which the caller must not change.
 func (c *configs) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	return get[*corev1.Secret](ctx, c, "Secret", namespace, name, &corev1.Secret{})
+}
+
+// sharedConfigs returns those of all kinds of the process, and makes them if they are not there.
+func (p *Process) sharedConfigs() *configs {
+	if p.configs == nil {
+		p.configs = newConfigs(p.GetAPIReader(), p.GetCache())
+		if p.NoConfigWatches {
+			p.configs.watched = nil
+		}
+	}
+
+	return p.configs
 }
 
 func get[T client.Object](ctx context.Context, c *configs, kind, namespace, name string, into T) (T, error) {
@@ -85,4 +101,52 @@ func (c *configs) store(key configKey, obj client.Object) {
 	} else {
 		c.read[key] = obj
 	}
+}
+
+// configKinds are the kinds of objects that hold variables and values.
+func configKinds() []string { return []string{"ConfigMap", "Secret"} }
+
+// configRefs are how indexes write the references to ConfigMaps and Secrets. Keys returns those of one of the kinds.
+func configRefs(keys func(kind string) []types.NamespacedName) []string {
+	var all []string
+	for _, kind := range configKinds() {
+		all = append(all, refs(kind, keys(kind))...)
+	}
+
+	return all
+}
+
+// watchConfigs makes objects run when a ConfigMap or Secret that they refer to has changed. Only those with the label that the command
+// line names are watched, and none if it says so; the memory of those that are gone is given back.
+func (p *Process) watchConfigs(known *configs, find lookup) []watch {
+	if p.NoConfigWatches {
+		return nil
+	}
+
+	var watches []watch
+
+	for _, kind := range configKinds() {
+		obj := &metav1.PartialObjectMetadata{}
+		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+
+		watches = append(watches, source.Kind(p.GetCache(), obj, configEvents(known, kind, find)))
+	}
+
+	return watches
+}
+
+// configEvents handles the events of ConfigMaps or Secrets. Find returns the objects that an index has under a value.
+func configEvents(known *configs, kind string, find lookup) handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
+	changed := func(before, after *metav1.PartialObjectMetadata) bool {
+		return before.ResourceVersion != after.ResourceVersion
+	}
+
+	events := related(changed, func(ctx context.Context, c *metav1.PartialObjectMetadata) []types.NamespacedName {
+		return find(ctx, byConfig, ref(kind, client.ObjectKeyFromObject(c)))
+	})
+	events.DeleteFunc = func(_ context.Context, e event.TypedDeleteEvent[*metav1.PartialObjectMetadata], _ queue) {
+		known.forget(kind, client.ObjectKeyFromObject(e.Object))
+	}
+
+	return events
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
+	"github.com/weir-dev/weir/reconcilers/engine"
 )
 
 // Indexes of objects by what makes them run. The values are references, from ref.
@@ -40,6 +41,27 @@ func index[O client.Object](ctx context.Context, p *Process, of O, field string,
 	}
 
 	return nil
+}
+
+// indexAll makes the objects of a kind findable by all that they refer to.
+func indexAll[O client.Object](p *Process, of O, fields map[string]func(O) []string) error {
+	for field, values := range fields {
+		if err := index(context.Background(), p, of, field, values); err != nil { // the context only bounds getting the informer
+			return err
+		}
+	}
+
+	return nil
+}
+
+// refs are how indexes write references to objects of a kind.
+func refs(kind string, keys []types.NamespacedName) []string {
+	all := make([]string, len(keys))
+	for i, key := range keys {
+		all[i] = ref(kind, key)
+	}
+
+	return all
 }
 
 // lookup returns the names of the objects that an index has under a value.
@@ -125,6 +147,19 @@ func watchSource[T artifacts](p *Process, kind string, obj T, find lookup) watch
 	return source.Kind(p.GetCache(), obj, related(renewed[T], func(ctx context.Context, s T) []types.NamespacedName {
 		return find(ctx, bySource, ref(kind, client.ObjectKeyFromObject(s)))
 	}))
+}
+
+// watchDependencies makes objects of a kind run when one that they depend on has come further.
+func watchDependencies[O client.Object](p *Process, kind string, obj O, advanced func(before, after O) bool, find lookup) watch {
+	return source.Kind(p.GetCache(), obj, related(advanced, func(ctx context.Context, o O) []types.NamespacedName {
+		return find(ctx, byDependency, ref(kind, client.ObjectKeyFromObject(o)))
+	}))
+}
+
+// ripened tells whether an update may have made an object ready for those that depend on it: it is ready, and was not, or was so as
+// something else.
+func ripened(before, after engine.Object, other bool) bool {
+	return engine.IsTrue(after, meta.ReadyCondition) && (other || !engine.IsTrue(before, meta.ReadyCondition))
 }
 
 // renewed tells whether an update brings an artifact that others may wait for: another one, or the same one stored anew, after

@@ -3,20 +3,11 @@ package controllers
 import (
 	"context"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
-	"github.com/weir-dev/weir/api/meta"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/reconcilers/build"
-	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 )
@@ -40,17 +31,14 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
-	if err := p.indexKustomizations(context.Background()); err != nil { // the context only bounds getting the informer
+	if err := indexAll(p, &kustomizev1.Kustomization{}, kustomizationReferences()); err != nil {
 		return err
 	}
 
 	w := newWaker()
 	d.route(kustomizev1.KustomizationKind, w)
 
-	configs := newConfigs(p.GetAPIReader(), p.GetCache())
-	if p.Kustomizations.NoConfigWatches {
-		configs = newConfigs(p.GetAPIReader(), nil)
-	}
+	configs := p.sharedConfigs()
 
 	expressions, err := expression.New()
 	if err != nil {
@@ -82,7 +70,7 @@ func setupKustomization(p *Process) error {
 		Decryption:           p.decryption(n, configs),
 		NoCrossNamespaceRefs: p.NoCrossNamespaceRefs, DefaultServiceAccount: p.DefaultServiceAccount,
 		RequeueDependency: p.RequeueDependency, Concurrency: p.ConcurrentApply, Takeovers: p.takeovers(),
-		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.Kustomizations.NoExternalArtifacts,
+		Stages: p.Kustomizations.Stages, NoExternalArtifacts: p.NoExternalArtifacts,
 		NoFailFast: p.Kustomizations.NoFailFast, NoCommitStatus: p.Kustomizations.NoCommitStatus,
 	})
 
@@ -93,12 +81,10 @@ func setupKustomization(p *Process) error {
 	}
 
 	find := finder(p, &kustomizev1.KustomizationList{})
-	watches := append(p.watchSources(find), p.watchDependencies(find), p.watchFamily(family))
-	if !p.Kustomizations.NoConfigWatches {
-		watches = append(watches, p.watchConfigs(configs, find)...)
-	}
+	watches := append(p.watchKustomizationSources(find),
+		watchDependencies(p, kustomizev1.KustomizationKind, &kustomizev1.Kustomization{}, advanced, find), p.watchFamily(family))
 
-	return add(p, kind, w, false, kustomizationWorkers, watches...)
+	return add(p, kind, w, false, kustomizationWorkers, append(watches, p.watchConfigs(configs, find)...)...)
 }
 
 // kustomizationSource finds a source that a Kustomization may have.
@@ -116,47 +102,21 @@ func (p *Process) kustomization(ctx context.Context, key types.NamespacedName) (
 	return obj, nil
 }
 
-// indexKustomizations makes Kustomizations findable by the objects that they refer to.
-func (p *Process) indexKustomizations(ctx context.Context) error {
-	for field, values := range map[string]func(k *kustomizev1.Kustomization) []string{
-		bySource:     func(k *kustomizev1.Kustomization) []string { return []string{ref(kustomize.SourceKey(k))} },
-		byDependency: dependenciesOf,
-		byConfig:     configsOf,
-	} {
-		if err := index(ctx, p, &kustomizev1.Kustomization{}, field, values); err != nil {
-			return err
-		}
+// kustomizationReferences are what Kustomizations refer to, by index.
+func kustomizationReferences() map[string]func(k *kustomizev1.Kustomization) []string {
+	return map[string]func(k *kustomizev1.Kustomization) []string{
+		bySource: func(k *kustomizev1.Kustomization) []string { return []string{ref(kustomize.SourceKey(k))} },
+		byDependency: func(k *kustomizev1.Kustomization) []string {
+			return refs(kustomizev1.KustomizationKind, kustomize.DependencyKeys(k))
+		},
+		byConfig: func(k *kustomizev1.Kustomization) []string {
+			return configRefs(func(kind string) []types.NamespacedName { return kustomize.ConfigKeys(k, kind) })
+		},
 	}
-
-	return nil
 }
 
-func dependenciesOf(k *kustomizev1.Kustomization) []string {
-	var refs []string
-	for _, key := range kustomize.DependencyKeys(k) {
-		refs = append(refs, ref(kustomizev1.KustomizationKind, key))
-	}
-
-	return refs
-}
-
-// configKinds are the kinds of objects that hold variables.
-func configKinds() []string { return []string{"ConfigMap", "Secret"} }
-
-func configsOf(k *kustomizev1.Kustomization) []string {
-	var refs []string
-
-	for _, kind := range configKinds() {
-		for _, key := range kustomize.ConfigKeys(k, kind) {
-			refs = append(refs, ref(kind, key))
-		}
-	}
-
-	return refs
-}
-
-// watchSources makes Kustomizations run when a source has a new artifact.
-func (p *Process) watchSources(find lookup) []watch {
+// watchKustomizationSources makes Kustomizations run when a source has a new artifact.
+func (p *Process) watchKustomizationSources(find lookup) []watch {
 	return []watch{
 		watchSource(p, sourcev1.GitRepositoryKind, &sourcev1.GitRepository{}, find),
 		watchSource(p, sourcev1.OCIRepositoryKind, &sourcev1.OCIRepository{}, find),
@@ -165,52 +125,8 @@ func (p *Process) watchSources(find lookup) []watch {
 	}
 }
 
-// watchDependencies makes Kustomizations run when one that they depend on has come further.
-func (p *Process) watchDependencies(find lookup) watch {
-	return source.Kind(p.GetCache(), &kustomizev1.Kustomization{}, related(advanced,
-		func(ctx context.Context, k *kustomizev1.Kustomization) []types.NamespacedName {
-			return find(ctx, byDependency, ref(kustomizev1.KustomizationKind, client.ObjectKeyFromObject(k)))
-		}))
-}
-
 // advanced tells whether an update may have made a Kustomization ready for those that depend on it.
 func advanced(before, after *kustomizev1.Kustomization) bool {
-	if !engine.IsTrue(after, meta.ReadyCondition) {
-		return false
-	}
-
-	return !engine.IsTrue(before, meta.ReadyCondition) ||
-		before.Status.ObservedGeneration != after.Status.ObservedGeneration ||
-		before.Status.LastAppliedRevision != after.Status.LastAppliedRevision
-}
-
-// watchConfigs makes Kustomizations run when a ConfigMap or Secret that they take variables from has changed. Only those with
-// the label that the command line names are watched; the memory of those that are gone is given back.
-func (p *Process) watchConfigs(known *configs, find lookup) []watch {
-	var watches []watch
-
-	for _, kind := range configKinds() {
-		obj := &metav1.PartialObjectMetadata{}
-		obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-
-		watches = append(watches, source.Kind(p.GetCache(), obj, configEvents(known, kind, find)))
-	}
-
-	return watches
-}
-
-// configEvents handles the events of ConfigMaps or Secrets. Find returns the Kustomizations that an index has under a value.
-func configEvents(known *configs, kind string, find lookup) handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
-	changed := func(before, after *metav1.PartialObjectMetadata) bool {
-		return before.ResourceVersion != after.ResourceVersion
-	}
-
-	events := related(changed, func(ctx context.Context, c *metav1.PartialObjectMetadata) []types.NamespacedName {
-		return find(ctx, byConfig, ref(kind, client.ObjectKeyFromObject(c)))
-	})
-	events.DeleteFunc = func(_ context.Context, e event.TypedDeleteEvent[*metav1.PartialObjectMetadata], _ queue) {
-		known.forget(kind, client.ObjectKeyFromObject(e.Object))
-	}
-
-	return events
+	return ripened(before, after, before.Status.ObservedGeneration != after.Status.ObservedGeneration ||
+		before.Status.LastAppliedRevision != after.Status.LastAppliedRevision)
 }

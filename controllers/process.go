@@ -72,11 +72,15 @@ type Options struct {
 	// DefaultServiceAccount.
 	DefaultWorkloadIdentityServiceAccount string
 
-	// DefaultKubeconfigServiceAccount, KubeconfigRules and AdditiveReadyExpr are about Kustomizations: see packages remote,
-	// access and kustomize.
+	// DefaultKubeconfigServiceAccount and KubeconfigRules are about remote clusters: see packages remote and access.
 	DefaultKubeconfigServiceAccount string
 	KubeconfigRules                 access.Rules
-	AdditiveReadyExpr               bool
+
+	// AdditiveReadyExpr and NoExternalArtifacts are those of packages kustomize and helm.
+	AdditiveReadyExpr, NoExternalArtifacts bool
+
+	// NoConfigWatches leaves changes of ConfigMaps and Secrets to the interval.
+	NoConfigWatches bool
 
 	Decryption DecryptionOptions
 
@@ -111,16 +115,13 @@ type Options struct {
 
 // KustomizationOptions are those of package kustomize, and of its builds, that the zero value leaves as they usually are.
 type KustomizationOptions struct {
-	NoExternalArtifacts, NoFailFast, NoCommitStatus bool
+	NoFailFast, NoCommitStatus bool
 
 	// Lenient makes variables empty that are not set.
 	Lenient bool
 
 	// RemoteBases lets builds fetch remote bases.
 	RemoteBases bool
-
-	// NoConfigWatches leaves changes of ConfigMaps and Secrets to the interval.
-	NoConfigWatches bool
 
 	// Stages are kinds that are applied, and waited for, before others.
 	Stages []schema.GroupKind
@@ -154,6 +155,7 @@ type Process struct {
 	storage  *storage        // of the sources; nil until one asks for it
 	trees    *artifact.Trees // of all; nil until one asks for it
 	delivery *delivery       // of the appliers; nil until one asks for it
+	configs  *configs        // of all but the operator; nil until one asks for them
 	held     []*os.File      // open as long as the process lives
 }
 

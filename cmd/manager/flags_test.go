@@ -177,7 +177,7 @@ func TestGates(t *testing.T) {
 				"--feature-gates=DisableConfigWatchers=T,DisableCommitStatusEvent=TRUE",
 			},
 			controllers.KustomizationOptions{
-				NoExternalArtifacts: true, NoFailFast: true, NoCommitStatus: true, Lenient: true, NoConfigWatches: true,
+				NoFailFast: true, NoCommitStatus: true, Lenient: true,
 			},
 		},
 		"Usual": {

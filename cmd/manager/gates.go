@@ -43,9 +43,8 @@ func (c *config) kustomizations() (controllers.KustomizationOptions, error) {
 	stages, err := c.applyStages()
 
 	return controllers.KustomizationOptions{
-		NoExternalArtifacts: !c.gate(gateExternalArtifact), NoFailFast: c.gate(gateNoFailFast),
-		NoCommitStatus: c.gate(gateNoCommitStatus), Lenient: !c.gate(gateStrict),
-		NoConfigWatches: c.gate(gateNoConfigWatches), RemoteBases: !c.noRemoteBases, Stages: stages,
+		NoFailFast: c.gate(gateNoFailFast), NoCommitStatus: c.gate(gateNoCommitStatus), Lenient: !c.gate(gateStrict),
+		RemoteBases: !c.noRemoteBases, Stages: stages,
 	}, err
 }
 

@@ -141,7 +141,8 @@ func (c *config) options() (controllers.Options, error) {
 		},
 		DefaultWorkloadIdentityServiceAccount: c.identitySA,
 		DefaultKubeconfigServiceAccount:       c.kubeconfigSA, KubeconfigRules: c.kubeconfigRules,
-		AdditiveReadyExpr: c.gate(gateAdditive), Kustomizations: kustomizations, ExactOverrideManagers: c.exactManagers,
+		AdditiveReadyExpr: c.gate(gateAdditive), NoExternalArtifacts: !c.gate(gateExternalArtifact), NoConfigWatches: c.gate(gateNoConfigWatches),
+		Kustomizations: kustomizations, ExactOverrideManagers: c.exactManagers,
 		Helm: c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
 		ReconciliationTimeout: c.reconciliationTimeout,
 	}, nil
