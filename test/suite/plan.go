@@ -126,6 +126,8 @@ func tools(packages []testPackage) []tool.Tool {
 		{"test/signing", tool.Cosign()},
 		{"test/sops", tool.SOPS()},
 		{"test/tool", tool.Flux()},
+		{"test/helmcli", tool.Helm()},
+		{"test/helmcli", tool.Helm4()},
 	}
 
 	var found []tool.Tool

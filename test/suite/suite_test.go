@@ -81,6 +81,7 @@ func TestTools(t *testing.T) {
 	}{
 		"None":    {[]string{"testing", module + "test/cluster"}, nil},
 		"Signing": {[]string{module + "test/signing"}, []string{"cosign"}},
+		"Helm":    {[]string{module + "test/helmcli"}, []string{"helm", "helm"}},
 		"Several": {[]string{module + "test/tool", "testing", module + "test/sops"}, []string{"sops", "flux"}},
 	}
 

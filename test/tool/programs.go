@@ -36,3 +36,19 @@ func Flux() Tool {
 		},
 	}
 }
+
+// Helm is the command line program that people use with charts, of the version that the manager works with.
+func Helm() Tool {
+	return Tool{
+		Name: "helm", Folder: "helm", Version: "v3.22.0", Package: "helm.sh/helm/v3/cmd/helm",
+		Flags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0", Takes: "two or three minutes",
+	}
+}
+
+// Helm4 is its next major version, which some people have: it reads and writes the same releases.
+func Helm4() Tool {
+	return Tool{
+		Name: "helm", Folder: "helm", Version: "v4.3.1", Package: "helm.sh/helm/v4/cmd/helm",
+		Flags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1", Takes: "two or three minutes",
+	}
+}

@@ -15,6 +15,8 @@ func TestTheProgramIsOfTheVersion(t *testing.T) {
 	}{
 		"cosign": {tool.Cosign(), []string{"version"}},
 		"flux":   {tool.Flux(), []string{"--version"}},
+		"helm":   {tool.Helm(), []string{"version", "--short"}},
+		"helm4":  {tool.Helm4(), []string{"version", "--short"}},
 		"sops":   {tool.SOPS(), []string{"--version", "--disable-version-check"}},
 	}
 
