@@ -83,6 +83,22 @@ func TestBuildErrors(t *testing.T) {
 			change: func(s *fluxv1.FluxInstanceSpec) { s.Components = []string{"flagger"} },
 			want:   `unknown component "flagger"`,
 		},
+		"SyncWithoutKustomizeController": {
+			reason: "What is synced needs who applies it. The API server would say that there is no such kind.",
+			change: func(s *fluxv1.FluxInstanceSpec) {
+				s.Components, s.Sync = []string{"source-controller", "helm-controller"}, gitSync()
+			},
+			want: `spec.sync is set, and spec.components lacks "kustomize-controller", which reconciles its Kustomization`,
+		},
+		"SyncsWithoutBoth": {
+			reason: "The source needs who fetches it. The source-watcher knows no sources that can be synced.",
+			change: func(s *fluxv1.FluxInstanceSpec) {
+				s.Components = []string{"source-watcher"}
+				s.Syncs = []fluxv1.NamedSync{{Name: "apps", SyncSpec: gitSync().SyncSpec}}
+			},
+			want: `spec.syncs is set, and spec.components lacks "source-controller", which reconciles its GitRepository, ` +
+				`and "kustomize-controller", which reconciles its Kustomization`,
+		},
 		"PatchOfNothing": {
 			reason: "A patch for an object that is not there is a mistake of its author.",
 			change: func(s *fluxv1.FluxInstanceSpec) {
@@ -105,6 +121,12 @@ func TestBuildErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func gitSync() *fluxv1.Sync {
+	return &fluxv1.Sync{SyncSpec: fluxv1.SyncSpec{
+		Kind: "GitRepository", URL: "https://example.com/fleet.git", Ref: "refs/heads/main", Path: "./",
+	}}
 }
 
 // TestMissingDefinition shows that a component is never installed without its definitions.

@@ -3,6 +3,8 @@ package distribution
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,9 +18,12 @@ import (
 // syncInterval is how often the applied objects are checked. The interval of the instance is that of its source.
 const syncInterval = "10m0s"
 
-// validateSyncs refuses a provider that the version of the distribution does not have for the kind, and names that are
-// taken.
+// validateSyncs refuses what nobody would reconcile, a provider that the version of the distribution does not have for the kind,
+// and names that are taken.
 func validateSyncs(instance *fluxv1.FluxInstance, version *semver.Version) error {
+	if err := validateSynced(instance); err != nil {
+		return err
+	}
 	names := map[string]struct{}{}
 	for _, sync := range instance.GetSyncs() {
 		if _, taken := names[sync.Name]; taken {
@@ -31,6 +36,33 @@ func validateSyncs(instance *fluxv1.FluxInstance, version *semver.Version) error
 		}
 	}
 	return nil
+}
+
+// validateSynced refuses syncs without the components that know their kinds: the API server would do so, with an error that says less,
+// or, where the definitions are left from before, take objects that nobody reconciles.
+func validateSynced(instance *fluxv1.FluxInstance) error {
+	field, kind := "spec.sync", ""
+	switch {
+	case instance.Spec.Sync != nil:
+		kind = instance.Spec.Sync.Kind
+	case len(instance.Spec.Syncs) > 0:
+		field, kind = "spec.syncs", instance.Spec.Syncs[0].Kind
+	default:
+		return nil
+	}
+	var missing []string
+	components := instance.GetComponents()
+	for _, need := range []struct{ component, kind string }{
+		{fluxv1.SourceController, kind}, {fluxv1.KustomizeController, kustomizev1.KustomizationKind},
+	} {
+		if !slices.Contains(components, need.component) {
+			missing = append(missing, fmt.Sprintf("%q, which reconciles its %s", need.component, need.kind))
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is set, and spec.components lacks %s", field, strings.Join(missing, ", and "))
 }
 
 // addSyncs adds the sources that the cluster follows and the Kustomizations that apply them.
