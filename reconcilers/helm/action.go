@@ -15,10 +15,11 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
-	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/helm/kube"
+	"github.com/weir-dev/weir/reconcilers/helm/render"
 	"github.com/weir-dev/weir/reconcilers/helm/state"
+	records "github.com/weir-dev/weir/reconcilers/helm/storage"
 )
 
 // how an action works in the cluster.
@@ -57,6 +58,13 @@ func (a *attempt) configuration(ctx context.Context, namespace, name string, h h
 	return a.kube.Configuration(releases)
 }
 
+// postRenderer returns what changes the objects of a release that is made of a chart, and has its hooks changed, too.
+func (a *attempt) postRenderer(ctx context.Context) *render.Renderer {
+	a.book.renderer = render.New(ctx, a.Builder, a.obj)
+
+	return a.book.renderer
+}
+
 // begin tells what is done now.
 func begin(ctx context.Context, a state.Action, timeout time.Duration) {
 	engine.Progress(ctx, fmt.Sprintf("Running '%s' action with timeout of %s", a, timeout))
@@ -85,16 +93,28 @@ func (a *attempt) lastWords() string {
 
 // book is Helm's storage, with what is stored written into the history of the status.
 type book struct {
-	driver.Driver
+	*records.Secrets
 	r      *reconciler
 	obj    *v2.HelmRelease
 	made   state.Made
 	stored bool
+
+	// renderer of the action, if it makes a release of a chart.
+	renderer *render.Renderer
 }
 
-// Create implements driver.Driver.
+// Create implements driver.Driver. Helm's post-renderers do not see hooks, so that they are rendered here.
 func (b *book) Create(key string, r *release.Release) error {
-	if err := b.Driver.Create(key, r); err != nil {
+	if b.renderer != nil {
+		hooks, err := b.renderer.Hooks(r.Hooks)
+		if err != nil {
+			return err //nolint:wrapcheck // it says what it is about
+		}
+
+		r.Hooks = hooks
+	}
+
+	if err := b.Secrets.Create(key, r); err != nil {
 		return err //nolint:wrapcheck // Helm compares it
 	}
 
@@ -103,7 +123,7 @@ func (b *book) Create(key string, r *release.Release) error {
 
 // Update implements driver.Driver.
 func (b *book) Update(key string, r *release.Release) error {
-	if err := b.Driver.Update(key, r); err != nil {
+	if err := b.Secrets.Update(key, r); err != nil {
 		return err //nolint:wrapcheck // Helm compares it
 	}
 
@@ -123,7 +143,10 @@ func (b *book) observe(r *release.Release) error {
 
 // open returns the storage of the releases of a namespace.
 func (r *reconciler) open(ctx context.Context, obj *v2.HelmRelease, s *scope, namespace string) *book {
-	return &book{Driver: r.Storage(ctx, s.client, namespace), r: r, obj: obj}
+	log := logf.FromContext(ctx)
+	skipped := func(err error) { log.Info("Left a record of Helm's out", "error", err.Error()) }
+
+	return &book{Secrets: records.New(ctx, s.client, namespace, records.Options{Manager: Controller, Skipped: skipped}), r: r, obj: obj}
 }
 
 // last returns the newest revision of a release, nil if there is none.
@@ -142,7 +165,7 @@ func last(d driver.Driver, name string) (*release.Release, error) {
 
 // release reads the release of a snapshot.
 func (b *book) release(snapshot *v2.Snapshot) (*release.Release, error) {
-	r, err := storage.Init(b.Driver).Get(snapshot.Name, snapshot.Version)
+	r, err := storage.Init(b.Secrets).Get(snapshot.Name, snapshot.Version)
 	if errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
 	}
@@ -152,26 +175,4 @@ func (b *book) release(snapshot *v2.Snapshot) (*release.Release, error) {
 	}
 
 	return r, nil
-}
-
-// clientFor returns the client that acts as the service account of the object.
-func (r *reconciler) clientFor(obj *v2.HelmRelease) (*access.Client, error) {
-	if obj.Spec.KubeConfig != nil {
-		return nil, errors.New("spec.kubeConfig: releases to other clusters are not supported")
-	}
-
-	name, from := obj.Spec.ServiceAccountName, "spec.serviceAccountName"
-	if name == "" {
-		name, from = r.DefaultServiceAccount, "flag default-service-account"
-	}
-
-	if name == "" {
-		return r.Access.Own(), nil
-	}
-
-	if err := access.CheckAccount(obj.Namespace, name); err != nil {
-		return nil, fmt.Errorf("%s: %w", from, err)
-	}
-
-	return r.Access.As(obj.Namespace, name)
 }

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,6 +11,7 @@ import (
 	v2 "github.com/weir-dev/weir/api/helm/v2"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // remove uninstalls the release of a HelmRelease that is deleted.
@@ -22,11 +24,18 @@ func (r *reconciler) remove(ctx context.Context, obj *v2.HelmRelease, s *scope) 
 		return err
 	}
 
-	if err := r.enter(ctx, obj, s); err != nil {
+	err := r.enter(ctx, obj, s)
+	if obj.Spec.KubeConfig != nil && errors.Is(err, remote.ErrMissing) {
+		logf.FromContext(ctx).Info("The release stays, because the way to its cluster is gone", "error", err.Error())
+
+		return nil
+	}
+
+	if err != nil {
 		return err
 	}
 
-	out, err := r.abandon(ctx, obj, s)
+	out, err := s.site.abandon(ctx, obj, s)
 	if err != nil {
 		return engine.Fail(v2.UninstallFailedReason, err)
 	}
@@ -38,11 +47,7 @@ func (r *reconciler) remove(ctx context.Context, obj *v2.HelmRelease, s *scope) 
 
 // accountMissing tells whether the service account is gone, so that nobody could uninstall anything.
 func (r *reconciler) accountMissing(ctx context.Context, obj *v2.HelmRelease) (bool, error) {
-	name := obj.Spec.ServiceAccountName
-	if name == "" {
-		name = r.DefaultServiceAccount
-	}
-
+	name := r.account(obj)
 	if name == "" || obj.Spec.KubeConfig != nil {
 		return false, nil
 	}

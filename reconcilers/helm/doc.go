@@ -4,5 +4,6 @@
 // the deciding is done in package state. Every action goes through a client of its own (package kube), which acts as the service
 // account of the HelmRelease. Whatever Helm stores on the way gets into the history of the status, also if the action then fails.
 //
-// Where Helm keeps its releases, and how objects are changed before they are applied, is given to it.
+// Helm's releases are kept as Helm keeps them (package storage), and what its templates make is changed before it is applied (package
+// render).
 package helm

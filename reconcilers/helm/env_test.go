@@ -1,11 +1,8 @@
 package helm_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -16,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"helm.sh/helm/v3/pkg/postrender"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
 	"helm.sh/helm/v3/pkg/storage/driver"
@@ -24,10 +20,8 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,11 +35,13 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/helm"
 	"github.com/weir-dev/weir/reconcilers/helm/kube"
+	"github.com/weir-dev/weir/reconcilers/remote"
 	"github.com/weir-dev/weir/test/cluster"
 )
 
@@ -105,6 +101,11 @@ func newEnv(t *testing.T) *env {
 	hub := health.New(factory.Own(), health.Options{Wake: wake})
 	t.Cleanup(hub.Close)
 
+	clusters := remote.New(remote.Options{
+		Configs: remoteConfigs{c}, Local: factory, Wake: func(access.ID, health.Cause) {}, Patience: time.Minute,
+	})
+	t.Cleanup(clusters.Close)
+
 	e.runner = engine.New(helm.Kind(helm.Deps{
 		Sources: helm.SourceFunc(e.source), Configs: configs{c}, Trees: trees, Expressions: expressions,
 		Dependencies: helm.DependencyFunc(func(ctx context.Context, key types.NamespacedName) (*v2.HelmRelease, error) {
@@ -113,12 +114,7 @@ func newEnv(t *testing.T) *env {
 			return obj, c.Get(ctx, key, obj)
 		}),
 		Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Permits: kube.NewPermits(4),
-		Storage: func(_ context.Context, _ *access.Client, namespace string) driver.Driver {
-			return driver.NewSecrets(e.secrets.CoreV1().Secrets(namespace))
-		},
-		PostRenderer: func(obj *v2.HelmRelease) (postrender.PostRenderer, error) {
-			return origin{obj.Namespace, obj.Name}, nil
-		},
+		RemotePermits: kube.NewPermits(4), Builder: build.New(build.Options{}), Remote: clusters,
 	}), engine.Options{
 		Client: c, Recorder: engine.RecorderFunc(e.record), MinRetryDelay: time.Millisecond, ProgressAfter: time.Hour,
 	})
@@ -134,6 +130,17 @@ func (e *env) source(ctx context.Context, kind string, key types.NamespacedName)
 	return objects[kind], e.c.Get(ctx, key, objects[kind])
 }
 
+// remoteConfigs reads the objects with kubeconfigs.
+type remoteConfigs struct{ client.Reader }
+
+func (c remoteConfigs) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	return configs(c).ConfigMap(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+}
+
+func (c remoteConfigs) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	return configs(c).Secret(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+}
+
 // configs reads the objects with values.
 type configs struct{ client.Reader }
 
@@ -147,42 +154,6 @@ func (c configs) Secret(ctx context.Context, key types.NamespacedName) (*corev1.
 	obj := &corev1.Secret{}
 
 	return obj, c.Get(ctx, key, obj)
-}
-
-// origin labels objects with the HelmRelease that they are of.
-type origin struct{ namespace, name string }
-
-// Run implements postrender.PostRenderer.
-func (o origin) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
-	out := &bytes.Buffer{}
-
-	for reader := utilyaml.NewYAMLOrJSONDecoder(in, 1024); ; {
-		u := &unstructured.Unstructured{}
-		if err := reader.Decode(&u.Object); errors.Is(err, io.EOF) {
-			return out, nil
-		} else if err != nil {
-			return nil, err
-		}
-
-		if len(u.Object) == 0 {
-			continue
-		}
-
-		labels := u.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
-		}
-
-		labels[v2.OwnerNameLabel], labels[v2.OwnerNamespaceLabel] = o.name, o.namespace
-		u.SetLabels(labels)
-
-		text, err := yaml.Marshal(u.Object)
-		if err != nil {
-			return nil, err
-		}
-
-		fmt.Fprintf(out, "---\n%s", text)
-	}
 }
 
 func (e *env) record(_ engine.Object, _, _ string, ev engine.Event) {

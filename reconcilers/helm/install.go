@@ -49,9 +49,7 @@ func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error 
 	in.Replace, in.TakeOwnership, in.SkipCRDs, in.Devel = spec.Replace, h.takeOwnership, true, true
 	in.CreateNamespace = spec.CreateNamespace && a.obj.Spec.TargetNamespace != ""
 
-	if in.PostRenderer, err = a.PostRenderer(a.obj); err != nil {
-		return err
-	}
+	in.EnableDNS, in.PostRenderer = a.AllowDNS, a.postRenderer(ctx)
 
 	_, err = in.Run(c, a.s.values)
 

@@ -7,8 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/postrender"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,8 +21,10 @@ import (
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/helm/kube"
+	"github.com/weir-dev/weir/reconcilers/helm/render"
 	"github.com/weir-dev/weir/reconcilers/helm/state"
 	"github.com/weir-dev/weir/reconcilers/helm/values"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // Controller is the source of the events, the owner of the status, and the field manager of the applied objects.
@@ -74,18 +74,18 @@ type Deps struct {
 	Applier *apply.Applier
 	Hub     *health.Hub
 
-	// Storage returns where Helm keeps the releases of a namespace, as whoever the client acts for.
-	Storage func(ctx context.Context, c *access.Client, namespace string) driver.Driver
+	// Remote are the clusters of kubeconfigs. They wake as Access's Applier and Hub do.
+	Remote *remote.Clusters
 
-	// PostRenderer returns what changes the rendered objects of a HelmRelease. It has to add the labels of its origin, by which
-	// the hub knows them.
-	PostRenderer func(obj *v2.HelmRelease) (postrender.PostRenderer, error)
+	// Builder runs the post-renderers. *build.Builder is one.
+	Builder render.Transformer
 
 	// Expressions compiles the expressions of health checks and dependencies.
 	Expressions *expression.Compiler
 
-	// Permits bound how many actions work at the same time. Those that wait do not count.
-	Permits *kube.Permits
+	// Permits bound how many actions work at the same time, and RemotePermits how many of those that do so in remote clusters,
+	// which may be slow and must not hold up all others. Those that wait do not count.
+	Permits, RemotePermits *kube.Permits
 
 	// ChartLimits bound what a chart may cost.
 	ChartLimits charts.Limits
@@ -105,6 +105,16 @@ type Deps struct {
 
 	// NoChartDigest leaves the digest out of the version of a chart from a registry (feature gate DisableChartDigestTracking).
 	NoChartDigest bool
+
+	// AllowDNS lets templates look hosts up (feature gate AllowDNSLookups).
+	AllowDNS bool
+
+	// Helm3Defaults makes what the spec leaves open what it was with Helm 3 (feature gate UseHelm3Defaults): objects are not applied
+	// on the server's side, hooks are not post-rendered, and waits are those of Helm.
+	Helm3Defaults bool
+
+	// RetryByDefault retries failures where the spec does not say what to do about them (feature gate DefaultToRetryOnFailure).
+	RetryByDefault bool
 
 	// DefaultServiceAccount is impersonated by HelmReleases that name no service account. Empty means that they act as the
 	// process.
@@ -139,13 +149,15 @@ type scope struct {
 	metadata  *chart.Metadata
 	ociDigest string // of the chart, if it came from a registry
 
-	client *access.Client // acts as the service account; set by release
+	site   *reconciler    // works in the cluster of the release; set by enter
+	visit  *remote.Visit  // of a remote cluster, while something is done there
+	client *access.Client // acts as the service account; set by enter
 
 	// summed tells that the conditions of the actions say how the run went; set by release.
 	summed bool
 }
 
-// reconciler holds what the steps share beyond one run.
+// reconciler holds what the steps share beyond one run. That of a remote cluster has the Access, Applier and Hub of that one.
 type reconciler struct {
 	Deps
 }
@@ -164,6 +176,7 @@ func Kind(d Deps) engine.Kind[*v2.HelmRelease, scope] {
 		Name:       v2.HelmReleaseKind,
 		Controller: Controller,
 		New:        func() *v2.HelmRelease { return &v2.HelmRelease{} },
+		Open:       r.complete,
 		Finalizer:  meta.Finalizer,
 		Interval:   func(obj *v2.HelmRelease) time.Duration { return obj.Spec.Interval.Duration },
 		Ready:      summarize,
@@ -184,6 +197,7 @@ func Kind(d Deps) engine.Kind[*v2.HelmRelease, scope] {
 		Failure: failure,
 		Forget: func(key types.NamespacedName) {
 			r.Applier.Forget(Owner(key).ID)
+			r.Remote.Release(Owner(key).ID)
 		},
 	}
 }
@@ -199,6 +213,10 @@ func closeRun(s *scope) {
 
 	if s.permit != nil {
 		s.permit.Release()
+	}
+
+	if s.visit != nil {
+		s.visit.Leave()
 	}
 }
 

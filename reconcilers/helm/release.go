@@ -22,6 +22,7 @@ func (r *reconciler) release(ctx context.Context, obj *v2.HelmRelease, s *scope)
 		return err
 	}
 
+	r = s.site
 	requests := state.TakeRequests(obj)
 
 	if why, changed := state.TargetChanged(obj, s.metadata.Name); changed {
@@ -51,25 +52,11 @@ func (r *reconciler) release(ctx context.Context, obj *v2.HelmRelease, s *scope)
 	}
 }
 
-// enter gets a permit, and the client of the service account.
-func (r *reconciler) enter(ctx context.Context, obj *v2.HelmRelease, s *scope) error {
-	var err error
-	if s.client, err = r.clientFor(obj); err != nil {
-		return engine.Fail(v2.RESTClientErrorReason, err)
-	}
-
-	if s.permit, err = r.Permits.Take(ctx); err != nil {
-		return fmt.Errorf("wait for a turn: %w", err)
-	}
-
-	return nil
-}
-
 // round is one turn of the loop. It returns whether it was the last one.
 func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, loop *state.Loop, force bool) (bool, error) {
 	b := r.open(ctx, obj, s, obj.GetStorageNamespace())
 
-	latest, err := last(b.Driver, obj.GetReleaseName())
+	latest, err := last(b.Secrets, obj.GetReleaseName())
 	if err != nil {
 		return true, unsummed(s, engine.Fail(v2.StateErrorReason, err))
 	}

@@ -54,9 +54,7 @@ func (a *attempt) runUpgrade(ctx context.Context, spec v2.Upgrade, h how) error 
 	up.Force, up.CleanupOnFail = spec.Force && !h.serverSide, spec.CleanupOnFail
 	up.TakeOwnership, up.SkipCRDs, up.Devel = h.takeOwnership, true, true
 
-	if up.PostRenderer, err = a.PostRenderer(a.obj); err != nil {
-		return err
-	}
+	up.EnableDNS, up.PostRenderer = a.AllowDNS, a.postRenderer(ctx)
 
 	_, err = up.Run(a.name(), c, a.s.values)
 
