@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/weir-dev/weir/api/meta"
@@ -12,9 +13,11 @@ import (
 type Owner struct {
 	// ID of the object that owns the set, such as a Kustomization.
 	access.ID
-	// Prefix of the labels <prefix>/name and <prefix>/namespace that each object of the set gets, and of the markers
-	// <prefix>/reconcile, /ssa, /force and /prune with which users steer single objects.
+	// Prefix of the labels <prefix>/name and <prefix>/namespace that each object of the set gets.
 	Prefix string
+	// Markers is the prefix of the markers <markers>/reconcile, /ssa, /force and /prune with which users steer single
+	// objects. Empty means Prefix.
+	Markers string
 	// Manager is the field manager.
 	Manager string
 }
@@ -57,14 +60,16 @@ type marks struct {
 	merge        bool // ssa: Merge
 	force        bool // force: enabled
 	keep         bool // prune: disabled
+	undetected   bool // driftDetection: disabled
 }
 
 // marks reads the owner's markers. It is called for every object and event, and allocates nothing.
 func (o Owner) marks(labels, annotations map[string]string) marks {
 	var m marks
+	prefix := cmp.Or(o.Markers, o.Prefix)
 	for _, from := range [...]map[string]string{labels, annotations} {
 		for key, value := range from {
-			if name, ok := strings.CutPrefix(key, o.Prefix); ok {
+			if name, ok := strings.CutPrefix(key, prefix); ok {
 				m.read(name, value)
 			}
 		}
@@ -85,7 +90,15 @@ func (m *marks) read(name, value string) {
 		m.force = m.force || is(meta.EnabledValue)
 	case "/prune":
 		m.keep = m.keep || is(meta.DisabledValue)
+	case "/driftDetection":
+		m.undetected = m.undetected || is(meta.DisabledValue)
 	}
+}
+
+// exempts tells whether a marker on a live object keeps it as it is, or, for drift, what became of it.
+func (o Owner) exempts(l *health.Live, drift bool) bool {
+	m := o.liveMarks(l)
+	return m.ignore || drift && m.undetected
 }
 
 func (o Owner) liveMarks(l *health.Live) marks { return o.marks(l.Labels, l.Annotations) }
