@@ -13,6 +13,7 @@ type runKey struct{}
 type notes struct {
 	progress *progress
 	events   *emitted
+	save     func(ctx context.Context, message string) error
 }
 
 // Progress says what the run is doing now. It costs nothing unless the run lasts: then the latest message is written to
@@ -21,6 +22,16 @@ func Progress(ctx context.Context, message string) {
 	if n, ok := ctx.Value(runKey{}).(*notes); ok {
 		n.progress.set(message)
 	}
+}
+
+// Save writes the status as it is now, with the latest message of Progress in Reconciling. It is for steps that are about to do what
+// the next run has to know of if the process is killed meanwhile. Without a runner it does nothing.
+func Save(ctx context.Context) error {
+	if n, ok := ctx.Value(runKey{}).(*notes); ok {
+		return n.progress.now(func(message string) error { return n.save(ctx, message) })
+	}
+
+	return nil
 }
 
 // Emit adds an event to those of the run. It is recorded after the status was patched.
@@ -98,6 +109,19 @@ func (p *progress) tick() {
 	if !p.stopped {
 		p.timer.Reset(p.every)
 	}
+}
+
+// now writes something with the latest message, and not at the same time as another one.
+func (p *progress) now(write func(message string) error) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+
+	p.mu.Lock()
+	message := p.message
+	p.written = message
+	p.mu.Unlock()
+
+	return write(message)
 }
 
 // next returns the message to write, or nothing if there is none.

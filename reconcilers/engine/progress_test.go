@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -194,5 +195,58 @@ func TestNoProgressOfShortRuns(t *testing.T) {
 	}})
 	if got := enginetest.Run(t, k, newObject()); len(got.Patches) != 1 {
 		t.Errorf("want one patch, got %v", got.Patches)
+	}
+}
+
+// TestSave writes the status in the middle of a run, and does not lose it when progress is written after it.
+func TestSave(t *testing.T) {
+	written := make(chan struct{}, 100)
+
+	k := newKind(step{Name: "last", Run: func(ctx context.Context, obj object, _ *scope) error {
+		engine.Set(obj, "Healthy", metav1.ConditionFalse, "No", "saved")
+
+		obj.Status.LastAttemptedRevision = "main@1"
+		if err := engine.Save(ctx); err != nil {
+			return err
+		}
+
+		<-written
+		engine.Progress(ctx, "Going on")
+
+		obj.Status.LastAttemptedRevision = "main@2"
+		<-written
+
+		return nil
+	}})
+	obj := newObject(settled)
+	bench := enginetest.New(t, k, enginetest.Options{
+		Funcs: writes(written), Engine: engine.Options{ProgressAfter: 50 * time.Millisecond},
+	}, obj)
+
+	got := bench.Run(t, obj)
+	if got.Err != nil || len(got.Patches) != 3 {
+		t.Fatalf("want three patches, got %v, %v", got.Patches, got.Err)
+	}
+
+	for i, want := range []string{"main@1", "", "main@2"} {
+		var body struct {
+			Status kustomizev1.KustomizationStatus
+		}
+		if err := json.Unmarshal([]byte(got.Patches[i].Body), &body); err != nil {
+			t.Fatal(err)
+		}
+
+		if diff := cmp.Diff(want, body.Status.LastAttemptedRevision); diff != "" {
+			t.Errorf("revision of patch %d: -want, +got:\n%s", i, diff)
+		}
+	}
+
+	want := []metav1.Condition{
+		at("Healthy", metav1.ConditionFalse, "No", "saved"),
+		at(meta.ReconcilingCondition, metav1.ConditionTrue, "Progressing", "Going on"),
+		at(meta.ReadyCondition, metav1.ConditionUnknown, "Progressing", "Reconciliation in progress"),
+	}
+	if diff := cmp.Diff(want, conditionsIn(t, got.Patches[1]), cmpopts.SortSlices(func(a, b metav1.Condition) bool { return a.Type < b.Type })); diff != "" {
+		t.Errorf("conditions of the progress: -want, +got:\n%s", diff)
 	}
 }

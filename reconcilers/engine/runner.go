@@ -156,7 +156,7 @@ func (x *run[O, S]) run(ctx context.Context, steps Steps[O, S]) *Verdict {
 	x.progress = newProgress(x.options.ProgressAfter, x.progressWriter(ctx))
 	defer x.progress.stop()
 
-	ctx = context.WithValue(ctx, runKey{}, &notes{progress: x.progress, events: x.events})
+	ctx = context.WithValue(ctx, runKey{}, &notes{progress: x.progress, events: x.events, save: x.save})
 
 	if x.kind.Close != nil {
 		defer x.kind.Close(&x.scope)

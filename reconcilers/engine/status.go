@@ -106,24 +106,32 @@ func statusOnly(patch []byte) ([]byte, error) {
 	return json.Marshal(part)
 }
 
-// progressWriter returns a function that writes a progress message while the steps run. It works on a copy: the steps own
-// the object.
+// progressWriter returns a function that writes a progress message while the steps run. It works on what was written before: the steps
+// own the object.
 func (x *run[O, S]) progressWriter(ctx context.Context) func(message string) {
 	if !x.obj.GetDeletionTimestamp().IsZero() {
 		return func(string) {}
 	}
 
-	shown := copyOf(x.before)
-
 	return func(message string) {
-		before := conditionsOf(shown)
-		Set(shown, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingReason, message)
-		Set(shown, meta.ReadyCondition, metav1.ConditionUnknown, meta.ProgressingReason, progressMessage)
-		Unset(shown, meta.StalledCondition)
-		settle(shown, before, metav1.NewTime(x.options.Now().UTC().Truncate(time.Second)))
-
-		if err := x.writeStatus(ctx, shown); err != nil && ctx.Err() == nil {
+		if err := x.show(ctx, copyOf(x.before), message); err != nil && ctx.Err() == nil {
 			logf.FromContext(ctx).V(1).Info("Progress was not written", "error", err.Error())
 		}
 	}
+}
+
+// save writes the status that the steps have made so far.
+func (x *run[O, S]) save(ctx context.Context, message string) error {
+	return x.show(ctx, copyOf(x.obj), message)
+}
+
+// show writes the status of want with the conditions of a run that goes on. Only one may be written at a time.
+func (x *run[O, S]) show(ctx context.Context, want O, message string) error {
+	before := conditionsOf(x.before)
+	Set(want, meta.ReconcilingCondition, metav1.ConditionTrue, meta.ProgressingReason, message)
+	Set(want, meta.ReadyCondition, metav1.ConditionUnknown, meta.ProgressingReason, progressMessage)
+	Unset(want, meta.StalledCondition)
+	settle(want, before, metav1.NewTime(x.options.Now().UTC().Truncate(time.Second)))
+
+	return x.writeStatus(ctx, want)
 }
