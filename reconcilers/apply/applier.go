@@ -62,6 +62,8 @@ type Options struct {
 	// Key of the digests of a Diff, which needs one: a digest that anybody can compute lets those who may read it, and not the
 	// Secrets that it is about, guess what is in these. The same key makes the same digests.
 	Key []byte
+
+	drift bool // it is about drift only: see Check
 }
 
 // ApplierOptions are the dependencies of an Applier.

@@ -24,6 +24,7 @@ type desired struct {
 	annotations map[string]string
 	object      map[string]any
 	ignores     []pointers // fields that drift is ignored of
+	onlyDrift   bool       // only drift is of interest
 	shared      bool       // what the set does not have of it belongs to whoever set it
 	body        []byte     // the object, encoded once
 	digest      uint64     // of the body and what is ignored
@@ -70,6 +71,9 @@ func collect(owner Owner, set []*unstructured.Unstructured, o Options) ([]desire
 		err := expand(u.Object, func(obj map[string]any) error {
 			d, err := newDesired(owner, obj, o)
 			d.ignores = ignored(rules, &d)
+			if o.drift {
+				d.detect()
+			}
 			out = append(out, d)
 			return err
 		})
@@ -167,6 +171,13 @@ func newDesired(owner Owner, obj map[string]any, o Options) (desired, error) {
 	d.marks = owner.marks(d.labels, d.annotations)
 	d.shared = slices.Contains(o.Shared, d.GroupKind())
 	return d, nil
+}
+
+// detect marks what drift is about: not what is excluded from it, and not what others have added.
+func (d *desired) detect() {
+	whole := slices.ContainsFunc(d.ignores, func(p pointers) bool { return len(p) == 0 })
+	d.marks.ignore = d.marks.ignore || d.marks.undetected || whole
+	d.marks.merge, d.onlyDrift = true, true
 }
 
 // joint tells whether the fields of other managers are left alone, whoever they are.

@@ -11,6 +11,9 @@
 // changing back are corrected ever more slowly. An object that another owner of the same Applier has in its set is not
 // deleted: it is handed over. Diff tells what an Apply would change, with a digest of exactly that.
 //
+// Check and Correct are for owners that tell of drift before they put it back, or only tell: what deviates is remembered, and only looked at
+// again when it changes.
+//
 // The package knows no kind of owner: labels, field manager and markers come with the Owner. It builds no objects and
 // writes no status.
 package apply

@@ -90,13 +90,14 @@ func plan(owner Owner, set []desired, records map[access.ID]*record, t takeovers
 
 func (k *task) decide(owner Owner, r *record, t takeovers, now time.Time, full bool) {
 	switch {
-	case k.marks.ignore, k.known && owner.liveMarks(&k.live).ignore, k.known && k.marks.ifNotPresent:
+	case k.marks.ignore, k.known && owner.exempts(&k.live, k.onlyDrift), k.known && k.marks.ifNotPresent:
 		k.verdict = skip
 		return
 	case r != nil && r.hidden && r.digest == k.digest && !full:
 		k.verdict = skip
 		return
-	case r == nil || r.mode == excluded || r.mode == exempt || r.digest != k.digest || full:
+	case r == nil || r.mode == excluded || r.mode == exempt || r.digest != k.digest || full,
+		r.look != 0 && !k.onlyDrift: // it is not ours, or not as desired, which was no reason to change it
 		k.verdict = suspect
 		return
 	}

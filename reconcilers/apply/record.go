@@ -1,9 +1,11 @@
 package apply
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -46,6 +48,11 @@ type record struct {
 	other           string // field manager that made it dirty
 	fight           fight
 	fields          []string // that the last correction put back
+
+	// look is how the object looked when it was checked and our mark did not tell everything, or zero. Any other look is a change.
+	look uint64
+	// deviation is what a check has found, or nil.
+	deviation *deviation
 }
 
 // provenLimit is how many earlier forms of an object are remembered, so that a revert needs no dry run.
@@ -65,6 +72,33 @@ func (r *record) take(l *health.Live, manager string) {
 	r.uid, r.resourceVersion, r.generation = l.UID, l.ResourceVersion, l.Generation
 	r.mark, _ = own(l, manager)
 	r.dirty = "" // who made it dirty is remembered, for the report of a fight
+	r.look, r.deviation = 0, nil
+}
+
+// watch notes the state of an object that was checked, nil if there is none. Complete says that we own all that is desired of it.
+func (r *record) watch(l *health.Live, d *deviation, manager string, complete bool) {
+	if l == nil {
+		r.take(&health.Live{}, manager)
+	} else {
+		r.take(l, manager)
+	}
+	r.deviation = d
+	if d != nil || !complete {
+		r.look = appearance(l)
+	}
+}
+
+// appearance is a fingerprint of an object as far as it is watched: of everything but its status. It is never zero.
+func appearance(l *health.Live) uint64 {
+	if l == nil {
+		return 1
+	}
+	hash := xxhash.New()
+	_, _ = fmt.Fprintf(hash, "%q %d %q %q %v", l.UID, l.Generation, l.Labels, l.Annotations, l.Managers) // maps are written sorted
+	if l.Generation == 0 {
+		_, _ = hash.WriteString(l.ResourceVersion)
+	}
+	return max(hash.Sum64(), 2)
 }
 
 // live returns what the record tells of the live object.
@@ -103,13 +137,19 @@ const (
 // are taken over do not stay.
 func (r *record) drift(owner Owner, t takeovers, l *health.Live) (reason, manager string) {
 	switch {
-	case r.mode == exempt, l == nil && r.vanishes:
+	case r.mode == exempt, l == nil && (r.vanishes || r.look == appearance(nil)):
 		return "", ""
 	case l == nil:
 		return gone, ""
 	case l.Deleting:
 		return "", "" // when it is gone, it is drift
+	case r.look != 0 && appearance(l) == r.look:
+		return "", ""
+	case r.look != 0:
+		return changed, latest(owner, l)
 	case owner.liveMarks(l).ignore:
+		return "", ""
+	case r.mode == excluded && owner.liveMarks(l).undetected:
 		return "", ""
 	case r.mode == excluded:
 		return released, ""

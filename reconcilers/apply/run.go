@@ -154,7 +154,7 @@ func (r *run) try(ctx context.Context, k *task) *Error {
 	k.try, k.tried = false, answer
 	exists := answer.ResourceVersion != ""
 	switch {
-	case exists && (k.marks.ifNotPresent || r.owner.liveMarks(answer).ignore):
+	case exists && (k.marks.ifNotPresent || r.exempts(answer)):
 		r.skipped(r.ledger, k)
 		k.conclude(Skipped)
 	case exists && r.same(k, answer):
@@ -186,7 +186,7 @@ func (r *run) same(k *task, answer *health.Live) bool {
 	defer r.mu.Unlock()
 	rec := r.ledger.records[k.ID]
 	switch {
-	case rec != nil && rec.digest != k.digest:
+	case rec != nil && (rec.digest != k.digest || rec.look != 0):
 		return false
 	case rec != nil && rec.uid == answer.UID && rec.resourceVersion == answer.ResourceVersion:
 		return true // nobody has written it since
