@@ -42,6 +42,7 @@ type bench struct {
 	namespace string
 	counter   *accesstest.Counter
 	received  *atomic.Int64 // bytes of answers
+	client    *access.Client
 	ours      *storage.Secrets
 	skipped   []string
 	secrets   typedv1.SecretInterface
@@ -76,7 +77,8 @@ func newBench(t *testing.T) *bench {
 
 	b.secrets = set.CoreV1().Secrets(b.namespace)
 	b.helms = driver.NewSecrets(b.secrets)
-	b.ours = storage.New(t.Context(), factory.Own(), b.namespace, storage.Options{
+	b.client = factory.Own()
+	b.ours = storage.New(t.Context(), b.client, b.namespace, storage.Options{
 		Manager: "helm-controller", Skipped: func(err error) { b.skipped = append(b.skipped, err.Error()) },
 	})
 

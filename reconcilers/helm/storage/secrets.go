@@ -61,6 +61,7 @@ type Secrets struct {
 	clock     clock.PassiveClock
 
 	method  string
+	note    Note
 	unknown map[string]unknown            // by key, of what was read
 	bare    map[*release.Release]struct{} // those without content
 }
@@ -176,10 +177,7 @@ func own(labels map[string]string) map[string]string {
 
 // Create implements driver.Driver. A release that is too large is a *SizeError. One that exists but cannot be read is replaced.
 func (s *Secrets) Create(key string, r *release.Release) error {
-	u := unknown{}
-	if s.method != "" {
-		u.fields = map[string]json.RawMessage{methodField: json.RawMessage(strconv.Quote(s.method))}
-	}
+	u := s.fresh()
 
 	content, err := fit(r, u, maxSize-growth)
 	if err != nil {

@@ -260,6 +260,37 @@ func TestMethod(t *testing.T) {
 	}
 }
 
+// TestNote leaves a note in a record, which stays until somebody else writes that.
+func TestNote(t *testing.T) {
+	b := newBench(t)
+	both := b.histories()
+	note := storage.Note{Owner: "uid", Action: "upgrade", OCIDigest: "sha256:a", ConfigDigest: "sha256:b"}
+
+	signed := storage.New(t.Context(), b.client, b.namespace, storage.Options{Manager: "test"})
+	signed.Sign(note)
+	b.must(signed.Create(storage.Key("noted", 1), newRelease("noted", 1, release.StatusPendingInstall)))
+
+	read := func() (storage.Note, bool) {
+		s := storage.New(t.Context(), b.client, b.namespace, storage.Options{Manager: "test"})
+		_, err := s.Get(storage.Key("noted", 1))
+		b.must(err)
+
+		return s.Note("noted", 1)
+	}
+
+	b.must(both["weir"].Update(newRelease("noted", 1, release.StatusDeployed)))
+
+	if got, ok := read(); !ok || got != note {
+		t.Errorf("got %v, %t", got, ok)
+	}
+
+	b.must(both["helm"].Update(newRelease("noted", 1, release.StatusSuperseded)))
+
+	if got, ok := read(); ok {
+		t.Errorf("got %v after Helm has written the record", got)
+	}
+}
+
 func TestSize(t *testing.T) {
 	b := newBench(t)
 	r := newRelease("big", 1, release.StatusPendingInstall)
