@@ -20,13 +20,10 @@ import (
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
-	"github.com/weir-dev/weir/config/crd"
-	manifests "github.com/weir-dev/weir/config/distribution"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/instance"
-	"github.com/weir-dev/weir/test/upstream"
 )
 
 // plain is the least that can be deployed.
@@ -104,7 +101,7 @@ func syncOf(fields string) string { return "sync: {url: u, ref: r, path: p, " + 
 func revisionAndInventory(e *env) {
 	e.create(plain)
 	obj := e.ready()
-	dist, err := distribution.Load(manifests.FS(), crd.FS())
+	dist, err := e.carried()
 	must(e.t, err)
 	image, err := distribution.ParseImage("registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64))
 	must(e.t, err)
@@ -191,27 +188,25 @@ func history(e *env) {
 
 // 4: see also TestSelect of package distribution.
 func versionInRange(e *env) {
-	embedded, err := distribution.Load(manifests.FS(), crd.FS())
+	carried, err := embedded.slim()
 	must(e.t, err)
 	files := map[string][]byte{}
 	for _, version := range []string{"v2.8.9", "v2.9.5", "v2.9.7", "v2.10.0"} {
-		made, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
-		must(e.t, err)
-		for file, content := range made {
+		for file, content := range upstreamFiles(e.t, version) {
 			files[file] = []byte(content)
 		}
 	}
 	releases, err := distribution.ReadReleases(files)
 	must(e.t, err)
 	for wanted, want := range map[string]string{"2.x": "v2.9.7", "2.9.5": "v2.9.5", "*": "v2.9.7"} {
-		d, err := releases.Select(wanted, fluxv1.VariantUpstreamAlpine, "oci://a", embedded)
+		d, err := releases.Select(wanted, fluxv1.VariantUpstreamAlpine, "oci://a", carried)
 		must(e.t, err)
 		if d.Version() != want {
 			e.t.Errorf("%s selects %s, want %s", wanted, d.Version(), want)
 		}
 	}
 	for _, wanted := range []string{"2.8.x", "2.10.x", "1.x"} {
-		_, err := releases.Select(wanted, fluxv1.VariantUpstreamAlpine, "oci://a", embedded)
+		_, err := releases.Select(wanted, fluxv1.VariantUpstreamAlpine, "oci://a", carried)
 		if want := "no match found for semver: " + wanted + " in oci://a matching embedded minor versions in 2.9"; err == nil || !strings.HasPrefix(err.Error(), want) {
 			e.t.Errorf("%s gives %v, want %q", wanted, err, want)
 		}

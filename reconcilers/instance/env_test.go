@@ -29,7 +29,6 @@ import (
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/config/crd"
-	manifests "github.com/weir-dev/weir/config/distribution"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/approval"
@@ -45,9 +44,10 @@ import (
 )
 
 // With controllers, for what an uninstallation relies on is theirs: that a Deployment is there until its pods are gone.
-var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}}
+// A cluster has place for one instance: each test has one for itself.
+var clusters = cluster.Pool{Options: cluster.Options{Mode: cluster.ControlPlane}, Size: 3}
 
-func TestMain(m *testing.M) { os.Exit(shared.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(clusters.Main(m)) }
 
 const namespace = "flux-system"
 
@@ -72,6 +72,7 @@ type env struct {
 	hub      *health.Hub
 	metrics  *prometheus.Registry
 	planKey  approval.Source
+	carried  func() (*distribution.Distribution, error)
 	builder  func(instance.Builder) instance.Builder // what a test makes of the next operator's; nil leaves it as it is
 
 	mu     sync.Mutex
@@ -96,9 +97,11 @@ func (c *clock) advance(d time.Duration) {
 	c.ahead += d
 }
 
+// start makes an operator in a cluster for the test alone. Other tests run meanwhile.
 func start(t *testing.T) *env {
 	t.Helper()
-	config := shared.Start(t).Config()
+	t.Parallel()
+	config := clusters.Take(t).Config()
 	kinds := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, apiextensionsv1.AddToScheme, fluxv1.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme,
@@ -107,7 +110,7 @@ func start(t *testing.T) *env {
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: kinds})
 	must(t, err)
-	e := &env{t: t, whole: t, ctx: t.Context(), c: c, wire: &wire{}, clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey}
+	e := &env{t: t, whole: t, ctx: t.Context(), c: c, wire: &wire{}, clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey, carried: embedded.slim}
 	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
 	config = rest.CopyConfig(config)
 	config.Wrap(e.wire.wrap)
@@ -148,7 +151,7 @@ func (e *env) restart() {
 	if e.hub != nil {
 		e.hub.Close()
 	}
-	dist, err := distribution.Load(manifests.FS(), crd.FS())
+	dist, err := e.carried()
 	must(e.t, err)
 	image, err := distribution.ParseImage(e.image)
 	must(e.t, err)

@@ -31,6 +31,8 @@ sync: {kind: GitRepository, url: https://example.com/fleet.git, ref: refs/heads/
 // TestLife takes one instance through its life, for the cluster has place for one.
 func TestLife(t *testing.T) {
 	e := start(t)
+	e.carried = embedded.whole
+	e.restart()
 	e.play()
 	e.create(spec)
 	for _, phase := range []struct {
@@ -291,6 +293,8 @@ func removeSync(e *env) {
 
 // unify: the one Deployment comes when those that it replaces are gone with their pods.
 func unify(e *env) {
+	old := e.deployment("source-controller")
+	e.patch(old, `{"metadata":{"finalizers":["example.com/pods"]}}`)
 	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.Topology = "Unified" })
 	e.run("waiting for the old Deployments", func(*fluxv1.FluxInstance) bool {
 		if e.exists(&appsv1.Deployment{}, "weir") {
@@ -298,6 +302,7 @@ func unify(e *env) {
 		}
 		return e.deployment("source-controller").DeletionTimestamp != nil
 	})
+	e.patch(old, `{"metadata":{"finalizers":null}}`)
 	e.ready()
 	deployments := &appsv1.DeploymentList{}
 	must(e.t, e.c.List(e.ctx, deployments, client.InNamespace(namespace)))

@@ -21,7 +21,6 @@ import (
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/test/registry"
-	"github.com/weir-dev/weir/test/upstream"
 )
 
 // buckets is the definition whose versions change from release to release.
@@ -44,8 +43,7 @@ func newShop(t *testing.T) *shop {
 // publish puts a release under the tag latest, with these versions of the definition: "v1*" is the storage version.
 func (p *shop) publish(version string, versions ...string) {
 	p.t.Helper()
-	files, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
-	must(p.t, err)
+	files := upstreamFiles(p.t, version)
 	file := "flux/" + version + "/source-controller.yaml"
 	docs := strings.Split(files[file], "---\n")
 	for i, doc := range docs {

@@ -117,7 +117,7 @@ func TestRecord(t *testing.T) {
 		},
 		"Bomb": {
 			"A record does not fill the memory.", set.Revision(),
-			func(s *corev1.Secret) { s.Data[objectsEntry] = zipped(t, make([]byte, maxObjects+1)) }, "has more than 33554432 bytes",
+			func(s *corev1.Secret) { s.Data[objectsEntry] = bytes.Repeat(zipped(t, make([]byte, 1<<20)), maxObjects>>20+1) }, "has more than 33554432 bytes",
 		},
 		"NotCompressed": {
 			"What is no gzip is no record.", set.Revision(),
@@ -150,7 +150,7 @@ func TestRecord(t *testing.T) {
 
 func TestRecordTooLarge(t *testing.T) {
 	obj, set := goodSet(t)
-	noise := make([]byte, 2<<20)
+	noise := make([]byte, 1300<<10)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range noise {
 		noise[i] = byte('!' + random.IntN(90))

@@ -71,8 +71,7 @@ func (p *publisher) images(version string) {
 // distribution publishes the manifests of a version under the tag latest. With a note it differs from others.
 func (p *publisher) distribution(version, note string, signed bool) string {
 	p.t.Helper()
-	files, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
-	must(p.t, err)
+	files := upstreamFiles(p.t, version)
 	img, err := registry.Flux(files, map[string]string{"note": note})
 	must(p.t, err)
 	return p.push("org/dist", "latest", img, signed)
@@ -81,8 +80,7 @@ func (p *publisher) distribution(version, note string, signed bool) string {
 // broken publishes manifests without rights, signed.
 func (p *publisher) broken(version string) {
 	p.t.Helper()
-	files, err := upstream.Files(version, fluxv1.VariantUpstreamAlpine, nil)
-	must(p.t, err)
+	files := upstreamFiles(p.t, version)
 	delete(files, "flux/"+version+"/rbac.yaml")
 	img, err := registry.Flux(files, nil)
 	must(p.t, err)

@@ -37,9 +37,11 @@ func (p *publisher) weir(tag string, versions ...string) string {
 	must(p.t, err)
 	image := p.s.Addr + "/weir:" + tag + "@" + p.push("weir", tag, img, true)
 	content := map[string]string{}
+	definitions, err := slim()
+	must(p.t, err)
 	for _, version := range versions {
 		files, err := distribution.Files(distribution.Sources{
-			Manifests: manifests.FS(), Definitions: crd.FS(), Operator: operatormanifests.FS(), Version: version, Image: image,
+			Manifests: manifests.FS(), Definitions: definitions, Operator: operatormanifests.FS(), Version: version, Image: image,
 		})
 		must(p.t, err)
 		for file, c := range files {

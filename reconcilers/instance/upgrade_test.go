@@ -31,20 +31,15 @@ distribution: {version: 2.x, registry: ghcr.io/fluxcd}
 components: [source-controller, notification-controller]
 `
 
+// chapter is a part of the life of an instance that goes through upgrades.
+type chapter struct {
+	name string
+	run  func(*env, *kubelet)
+}
+
 // TestUpgrade takes one instance from revision to revision, good ones and bad ones.
 func TestUpgrade(t *testing.T) {
-	e := start(t)
-	k := e.kubelet()
-	e.create(plainSpec)
-	first := e.ready()
-	e.wantUpgraded(first, metav1.ConditionTrue, "UpgradeSucceeded", "Revision "+first.Status.LastAppliedRevision+" runs")
-	if u := first.Status.Upgrade; u == nil || u.Phase != "Succeeded" || u.To != first.Status.LastAppliedRevision || u.From != "" {
-		t.Errorf("after the installation, status.upgrade is %+v", u)
-	}
-	for _, phase := range []struct {
-		name string
-		run  func(*env, *kubelet)
-	}{
+	upgradeThrough(t, []chapter{
 		{"Succeeds", upgradeSucceeds},
 		{"Crashes", upgradeCrashes},
 		{"TimesOut", upgradeTimesOut},
@@ -54,6 +49,12 @@ func TestUpgrade(t *testing.T) {
 		{"Soaks", upgradeSoaks},
 		{"NotRolledBack", upgradeNotRolledBack},
 		{"RollbackFails", rollbackFails},
+	})
+}
+
+// TestUpgradeDisturbed does so with operators that are killed, records that are spoilt, and what else comes in between.
+func TestUpgradeDisturbed(t *testing.T) {
+	upgradeThrough(t, []chapter{
 		{"Killed", upgradeKilled},
 		{"Records", recordsOfUpgrades},
 		{"WithoutWait", upgradeWithoutWait},
@@ -61,7 +62,20 @@ func TestUpgrade(t *testing.T) {
 		{"CutOff", upgradeCutOff},
 		{"Idle", idle},
 		{"DefinitionsStay", definitionsStay},
-	} {
+	})
+}
+
+func upgradeThrough(t *testing.T, phases []chapter) {
+	t.Helper()
+	e := start(t)
+	k := e.kubelet()
+	e.create(plainSpec)
+	first := e.ready()
+	e.wantUpgraded(first, metav1.ConditionTrue, "UpgradeSucceeded", "Revision "+first.Status.LastAppliedRevision+" runs")
+	if u := first.Status.Upgrade; u == nil || u.Phase != "Succeeded" || u.To != first.Status.LastAppliedRevision || u.From != "" {
+		t.Errorf("after the installation, status.upgrade is %+v", u)
+	}
+	for _, phase := range phases {
 		if !t.Run(phase.name, func(t *testing.T) {
 			e.t = t
 			k.forget()

@@ -34,6 +34,11 @@ func Components() map[string]string {
 // Files returns the files of an artifact with one version, such as v2.9.5, by their paths. The images are those of the
 // components, for the variant; a component that has none there has the version as its tag.
 func Files(version, variant string, images map[string]Image) (map[string]string, error) {
+	return FilesWith(crd.FS(), version, variant, images)
+}
+
+// FilesWith does so with other definitions, which are named like those of the operator.
+func FilesWith(crds fs.FS, version, variant string, images map[string]Image) (map[string]string, error) {
 	files := map[string]string{}
 	folder := "flux/" + version + "/"
 	list := &strings.Builder{}
@@ -43,7 +48,7 @@ func Files(version, variant string, images map[string]Image) (map[string]string,
 		if err != nil {
 			return nil, err
 		}
-		definitions, err := definitionsOf(component, group)
+		definitions, err := definitionsOf(crds, component, group)
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +83,8 @@ func withoutNamespace(manifest string) string {
 }
 
 // definitionsOf returns the definitions of the kinds of a component, each followed by a mark of a new document.
-func definitionsOf(component, group string) (string, error) {
-	entries, err := fs.Glob(crd.FS(), group+"_*.yaml")
+func definitionsOf(crds fs.FS, component, group string) (string, error) {
+	entries, err := fs.Glob(crds, group+"_*.yaml")
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +94,7 @@ func definitionsOf(component, group string) (string, error) {
 		if group == "image.toolkit.fluxcd.io" && automation != (component == "image-automation-controller") {
 			continue
 		}
-		content, err := fs.ReadFile(crd.FS(), entry)
+		content, err := fs.ReadFile(crds, entry)
 		if err != nil {
 			return "", err
 		}
