@@ -25,16 +25,16 @@ type watch = source.Source
 // add makes the controller of a kind: its own objects, what wakes them, and further watches. The concurrency is what suits the
 // kind.
 func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyAnnotation bool, concurrent int, more ...watch) error {
-	return handle(p, k, own[O](anyAnnotation), w, concurrent, more...)
+	return handle(p, k, own[O](anyAnnotation), w, p.workers(concurrent), more...)
 }
 
-// handle makes the controller of a kind whose own objects are handled in its own way.
+// handle makes the controller of a kind whose own objects are handled in its own way, with exactly so many workers.
 func handle[O engine.Object, S any](
-	p *Process, k engine.Kind[O, S], own handler.TypedFuncs[O, reconcile.Request], w *waker, concurrent int, more ...watch,
+	p *Process, k engine.Kind[O, S], own handler.TypedFuncs[O, reconcile.Request], w *waker, workers int, more ...watch,
 ) error {
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
 		Reconciler:              engine.New(k, p.engine),
-		MaxConcurrentReconciles: p.workers(concurrent),
+		MaxConcurrentReconciles: workers,
 		LogConstructor:          p.logger(k.Name),
 		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](p.MinRetryDelay, min(p.MaxRetryDelay, maxOutage)),

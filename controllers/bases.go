@@ -19,6 +19,22 @@ type bases struct {
 	remotes *git.Remotes
 }
 
+// sharedBuilder returns what runs kustomize in the process, and makes it if it is not there.
+func (p *Process) sharedBuilder() (*build.Builder, error) {
+	if p.builder != nil {
+		return p.builder, nil
+	}
+
+	fetcher, err := p.remoteBases()
+	if err != nil {
+		return nil, err
+	}
+
+	p.builder = build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher})
+
+	return p.builder, nil
+}
+
 // remoteBases returns what fetches remote bases, or nil if none are to be fetched.
 func (p *Process) remoteBases() (build.Fetcher, error) {
 	if !p.Kustomizations.RemoteBases {

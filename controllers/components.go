@@ -36,7 +36,7 @@ func Components() []Component {
 		{Name: "kustomize-controller", Setup: setupKustomization, Kinds: func() []client.Object {
 			return []client.Object{&kustomizev1.Kustomization{}}
 		}},
-		{Name: "helm-controller"},
+		{Name: "helm-controller", Setup: setupHelmRelease, Kinds: releaseKinds},
 		{Name: "notification-controller"},
 		{Name: "image-reflector-controller"},
 		{Name: "image-automation-controller"},

@@ -1,22 +1,18 @@
 package controllers
 
 import (
-	"context"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/weir-dev/weir/config/crd"
 	manifests "github.com/weir-dev/weir/config/distribution"
-	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/distribution"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/instance"
 	"github.com/weir-dev/weir/reconcilers/operator"
 	"github.com/weir-dev/weir/reconcilers/release"
-	"github.com/weir-dev/weir/reconcilers/remote"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
@@ -53,7 +49,7 @@ func setupInstance(p *Process) error {
 
 	configs := newConfigs(p.GetAPIReader(), nil) // who is told that one has changed must not read the one before
 
-	clusters, err := p.clusters(d, n, configs, instanceWorkers)
+	clusters, err := p.newClusters(d, n, configs, instanceWorkers)
 	if err != nil {
 		return err
 	}
@@ -79,22 +75,6 @@ func setupInstance(p *Process) error {
 	}
 
 	return add(p, kind, w, true, instanceWorkers)
-}
-
-// clusters are the remote clusters of a kind with so many workers, until the process ends.
-func (p *Process) clusters(d *delivery, n *network, configs remote.Configs, workers int) (*remote.Clusters, error) {
-	c := remote.New(remote.Options{
-		Configs: configs, Local: p.access, Wake: d.wake, Access: access.Options{UserAgent: p.UserAgent},
-		Metrics: d.metrics, Rules: p.KubeconfigRules, DefaultServiceAccount: p.DefaultKubeconfigServiceAccount,
-		Cloud: clouds{n.cloud}, Workers: p.workers(workers),
-	})
-
-	return c, p.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		<-ctx.Done()
-		c.Close()
-
-		return nil
-	}))
 }
 
 // takeovers are the field managers that the command line adds to those that are always taken over.

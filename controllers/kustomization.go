@@ -7,7 +7,6 @@ import (
 
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
-	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/expression"
 	"github.com/weir-dev/weir/reconcilers/kustomize"
 )
@@ -50,20 +49,21 @@ func setupKustomization(p *Process) error {
 		return err
 	}
 
-	clusters, err := p.clusters(d, n, configs, kustomizationWorkers)
+	clusters, err := p.sharedClusters()
+	if err != nil {
+		return err
+	}
+
+	builder, err := p.sharedBuilder()
 	if err != nil {
 		return err
 	}
 
 	family := p.newFamily(w)
-	fetcher, err := p.remoteBases()
-	if err != nil {
-		return err
-	}
 
 	kind := kustomize.Kind(kustomize.Deps{
 		Sources: kustomize.SourceFunc(p.kustomizationSource), Dependencies: kustomize.DependencyFunc(p.kustomization), Configs: configs,
-		Trees: trees, Builder: build.New(build.Options{Lenient: p.Kustomizations.Lenient, Fetcher: fetcher}),
+		Trees: trees, Builder: builder,
 		Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Expressions: expressions, PlanKey: d.plans.get,
 		AdditiveReadyExpr:    p.AdditiveReadyExpr,
 		Family:               family,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -24,8 +25,10 @@ import (
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/artifact"
+	"github.com/weir-dev/weir/reconcilers/build"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/events"
+	"github.com/weir-dev/weir/reconcilers/remote"
 )
 
 // Options of a process. What they mean is said with the flags of cmd/manager.
@@ -109,8 +112,9 @@ type Options struct {
 	// SSHKeyExchanges and SSHHostKeys are the algorithms that are offered to SSH servers. Empty means the usual ones.
 	SSHKeyExchanges, SSHHostKeys []string
 
-	Storage StorageOptions
-	Helm    HelmOptions
+	Storage  StorageOptions
+	Helm     HelmOptions
+	Releases ReleaseOptions
 }
 
 // KustomizationOptions are those of package kustomize, and of its builds, that the zero value leaves as they usually are.
@@ -125,6 +129,14 @@ type KustomizationOptions struct {
 
 	// Stages are kinds that are applied, and waited for, before others.
 	Stages []schema.GroupKind
+}
+
+// ReleaseOptions are those of package helm that the zero value leaves as they usually are.
+type ReleaseOptions struct {
+	NoChartDigest, AllowDNS, Helm3Defaults, RetryByDefault bool
+
+	// SnapshotDigest is the algorithm of the digests of releases. Empty means SHA-256.
+	SnapshotDigest digest.Algorithm
 }
 
 // HelmOptions bound charts, in bytes. Zero means the default of package charts.
@@ -151,12 +163,14 @@ type Process struct {
 	events   *events.Recorder
 	secrets  *reads[*corev1.Secret]
 	accounts *reads[*corev1.ServiceAccount]
-	network  *network        // of the sources; nil until one asks for it
-	storage  *storage        // of the sources; nil until one asks for it
-	trees    *artifact.Trees // of all; nil until one asks for it
-	delivery *delivery       // of the appliers; nil until one asks for it
-	configs  *configs        // of all but the operator; nil until one asks for them
-	held     []*os.File      // open as long as the process lives
+	network  *network         // of the sources; nil until one asks for it
+	storage  *storage         // of the sources; nil until one asks for it
+	trees    *artifact.Trees  // of all; nil until one asks for it
+	delivery *delivery        // of the appliers; nil until one asks for it
+	configs  *configs         // of all but the operator; nil until one asks for them
+	clusters *remote.Clusters // of all but the operator; nil until one asks for them
+	builder  *build.Builder   // of all; nil until one asks for it
+	held     []*os.File       // open as long as the process lives
 }
 
 // New makes the process with the controllers of its components. Nothing runs before Start.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	fluxv1 "github.com/weir-dev/weir/api/controlplane/v1"
+	helmv2 "github.com/weir-dev/weir/api/helm/v2"
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	extensionsv1beta1 "github.com/weir-dev/weir/api/sourceextensions/v1beta1"
@@ -26,7 +27,7 @@ func Scheme() (*runtime.Scheme, error) {
 
 	for _, add := range []func(*runtime.Scheme) error{
 		metav1.AddMetaToScheme, corev1.AddToScheme, authenticationv1.AddToScheme, eventsv1.AddToScheme, apiextensionsv1.AddToScheme,
-		sourcev1.AddToScheme, extensionsv1beta1.AddToScheme, kustomizev1.AddToScheme, fluxv1.AddToScheme,
+		sourcev1.AddToScheme, extensionsv1beta1.AddToScheme, kustomizev1.AddToScheme, helmv2.AddToScheme, fluxv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return nil, fmt.Errorf("build scheme: %w", err)

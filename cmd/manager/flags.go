@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -66,6 +67,7 @@ type config struct {
 	digestAlgorithm                          string
 
 	helm                  controllers.HelmOptions
+	snapshotDigest        string
 	tokenCacheSize        int
 	tokenCacheAge         time.Duration
 	reconciliationTimeout time.Duration
@@ -171,7 +173,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.decryption.VaultInstances, "sops-vault-configmap", "", "The ConfigMap with the Vaults that ServiceAccounts may log in to.")
 	fs.BoolVar(&c.kubeconfigRules.Exec, "insecure-kubeconfig-exec", false, "Let kubeconfigs of users run programs to get credentials.")
 	fs.BoolVar(&c.kubeconfigRules.InsecureTLS, "insecure-kubeconfig-tls", false, "Let kubeconfigs of users leave the server unverified.")
-	fs.IntVar(&c.concurrent, "concurrent", 0, "How many objects of a kind reconcile at a time. Zero: as many as suit the kind.")
+	fs.IntVar(&c.concurrent, "concurrent", 0, "How many objects of a kind reconcile at a time, without HelmReleases that wait. Zero: as many as suit the kind.")
 	fs.IntVar(&c.concurrentSSA, "concurrent-ssa", 4, "How many objects of one Kustomization are applied at a time.")
 	fs.DurationVar(&c.requeueDependency, "requeue-dependency", 30*time.Second, "The longest time between two looks at a missing dependency.")
 	fs.DurationVar(&c.minRetryDelay, "min-retry-delay", 750*time.Millisecond, "The first delay after a failure; it doubles with each failure.")
@@ -179,6 +181,7 @@ func (c *config) reconcileFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.jitterPercentage, "interval-jitter-percentage", 5, "By how much of it an interval may be longer or shorter, in percent, 0 to 99.")
 	// Flux tries nine times before it gives the worker back. Here the object itself is tried again, and no worker waits.
 	fs.IntVar(&c.httpRetry, "http-retry", 3, "How often fetching an artifact is tried again within one reconcile.")
+	fs.StringVar(&c.snapshotDigest, "snapshot-digest-algo", "sha256", "The digest algorithm of releases in the history of HelmReleases: sha256, sha384 or sha512.")
 	fs.StringArrayVar(&c.overrideManagers, "override-manager", nil, "A field manager whose fields are taken over. Repeatable.")
 	fs.StringArrayVar(&c.exactManagers, "override-manager-before-dry-run", nil, "A field manager, by its whole name, whose fields are taken over. Repeatable.")
 	fs.StringSliceVar(&c.stages, "custom-apply-stage-kinds", nil, "Kinds, as group/Kind, that are applied and waited for before the others.")
@@ -225,10 +228,11 @@ func (c *config) operatorFlags(fs *pflag.FlagSet, getenv func(string) string) er
 func ignoredFlags(fs *pflag.FlagSet) []string {
 	texts, bools := []string{
 		"kube-api-qps", "kube-api-burst", // there is no client-side rate limit
-		"receiverAddr", "rate-limit-interval", "snapshot-digest-algo", "http-timeout",
+		"receiverAddr", "rate-limit-interval", "http-timeout",
 		"helm-cache-max-size", // an index is kept as long as somebody looks at it, whatever its age
 		"helm-cache-ttl", "helm-cache-purge-interval",
 		"storage-value-log-file-size", "storage-compression-threshold", "gc-interval",
+		// a process that is killed takes its releases up where it was: it needs no warning
 		"oom-watch-memory-threshold", "oom-watch-interval", "oom-watch-max-memory-path", "oom-watch-current-memory-path",
 		"spiffe-broker-endpoint", "spiffe-broker-id", "authorized-event-server-spiffe-id",
 		"authorized-artifact-client-spiffe-id", "authorized-artifact-server-spiffe-id",
@@ -267,6 +271,7 @@ func (c *config) validate() error {
 	check(c.helm.IndexBytes > 0 && c.helm.ChartBytes > 0 && c.helm.ChartFileBytes > 0,
 		"--helm-index-max-size %d, --helm-chart-max-size %d, --helm-chart-file-max-size %d: want 1 or more",
 		c.helm.IndexBytes, c.helm.ChartBytes, c.helm.ChartFileBytes)
+	check(digest.Algorithm(c.snapshotDigest).Available(), "--snapshot-digest-algo is %q: want sha256, sha384 or sha512", c.snapshotDigest)
 	check(c.tokenCacheSize >= 0 && c.tokenCacheAge >= 0, "--token-cache-max-size %d, --token-cache-max-duration %s: want 0 or more",
 		c.tokenCacheSize, c.tokenCacheAge)
 	check(c.reconciliationTimeout > 0, "--reconciliation-timeout is %s: want a positive time", c.reconciliationTimeout)

@@ -39,8 +39,13 @@ func TestFluxArgumentsAreTaken(t *testing.T) {
 			"--feature-gates=ExternalArtifact=true", "--feature-gates=DisableConfigWatchers=true", "--watch-label-selector=!sharding.fluxcd.io/key",
 		},
 		"notification-controller": {"--watch-all-namespaces=true", "--log-level=debug", "--enable-leader-election", "--rate-limit-interval=5m", "--receiverAddr=:9292"},
-		"helm-controller":         {"--oom-watch-memory-threshold=95", "--graceful-shutdown-timeout=600s", "--default-kubeconfig-service-account=default"},
-		"flux-operator":           {"--controllers=instance", "--image=localhost:5000/weir:v1", "--reporting-interval=30s", "--default-workload-identity-service-account=flux-operator"},
+		"helm-controller": {
+			"--oom-watch-memory-threshold=95", "--oom-watch-interval=500ms", "--oom-watch-max-memory-path=/a", "--oom-watch-current-memory-path=/b",
+			"--graceful-shutdown-timeout=600s", "--default-kubeconfig-service-account=default", "--snapshot-digest-algo=sha512",
+			"--override-manager=kubectl", "--feature-gates=DetectDrift=true,CorrectDrift=true,OOMWatch=true,AdoptLegacyReleases=false",
+			"--feature-gates=AllowDNSLookups=true,UseHelm3Defaults=true,DefaultToRetryOnFailure=true,ObjectLevelWorkloadIdentity=true",
+		},
+		"flux-operator": {"--controllers=instance", "--image=localhost:5000/weir:v1", "--reporting-interval=30s", "--default-workload-identity-service-account=flux-operator"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parse(args, none); err != nil {
@@ -97,6 +102,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		"Account":  {"--default-service-account=kube-system:default", "--default-service-account"},
 		"Remote":   {"--default-kubeconfig-service-account=Default", "--default-kubeconfig-service-account"},
 		"Identity": {"--default-workload-identity-service-account=Default", "--default-workload-identity-service-account"},
+		"Digest":   {"--snapshot-digest-algo=md5", "--snapshot-digest-algo"},
 		"Records":  {"--artifact-retention-records=0", "--artifact-retention-records"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,6 +206,43 @@ func TestGates(t *testing.T) {
 			got, err := c.kustomizations()
 			if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 				t.Errorf("%s: error %v (-want +got):\n%s", tc.reason, err, diff)
+			}
+		})
+	}
+}
+
+func TestReleaseGates(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		args   []string
+		want   controllers.ReleaseOptions
+	}{
+		"Defaults": {"Nothing is said.", nil, controllers.ReleaseOptions{SnapshotDigest: "sha256"}},
+		"All": {
+			"Each gate has a meaning of its own.",
+			[]string{
+				"--feature-gates=AllowDNSLookups=true,DisableChartDigestTracking=1", "--feature-gates=UseHelm3Defaults=t",
+				"--feature-gates=DefaultToRetryOnFailure=TRUE", "--snapshot-digest-algo=sha384",
+			},
+			controllers.ReleaseOptions{NoChartDigest: true, AllowDNS: true, Helm3Defaults: true, RetryByDefault: true, SnapshotDigest: "sha384"},
+		},
+		"Retry": {
+			"One gate is not another one.", []string{"--feature-gates=DefaultToRetryOnFailure=true"},
+			controllers.ReleaseOptions{RetryByDefault: true, SnapshotDigest: "sha256"},
+		},
+		"DNS": {
+			"Nor is this one.", []string{"--feature-gates=AllowDNSLookups=true"},
+			controllers.ReleaseOptions{AllowDNS: true, SnapshotDigest: "sha256"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse(tc.args, none)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if diff := cmp.Diff(tc.want, c.releases()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/weir-dev/weir/controllers"
@@ -18,6 +19,10 @@ const (
 	gateNoFailFast       = "DisableFailFastBehavior"      // health checks wait for all objects, though some have failed
 	gateNoConfigWatches  = "DisableConfigWatchers"        // changed variables wait for the interval
 	gateNoCommitStatus   = "DisableCommitStatusEvent"     // no event that only sets the status of a commit
+	gateDNS              = "AllowDNSLookups"              // templates of charts may look hosts up
+	gateNoChartDigest    = "DisableChartDigestTracking"   // the digest of a chart is no part of its version
+	gateHelm3            = "UseHelm3Defaults"             // HelmReleases are by default what they were with Helm 3
+	gateRetry            = "DefaultToRetryOnFailure"      // HelmReleases that fail are by default tried again, and not remediated
 )
 
 // gates returns what the gates are as long as nothing is said. Gates that are not among them are ignored: they are about how
@@ -26,6 +31,7 @@ func gates() map[string]bool {
 	return map[string]bool{
 		gateAdditive: false, gateExternalArtifact: true, gateStrict: true,
 		gateNoFailFast: false, gateNoConfigWatches: false, gateNoCommitStatus: false,
+		gateDNS: false, gateNoChartDigest: false, gateHelm3: false, gateRetry: false,
 	}
 }
 
@@ -46,6 +52,14 @@ func (c *config) kustomizations() (controllers.KustomizationOptions, error) {
 		NoFailFast: c.gate(gateNoFailFast), NoCommitStatus: c.gate(gateNoCommitStatus), Lenient: !c.gate(gateStrict),
 		RemoteBases: !c.noRemoteBases, Stages: stages,
 	}, err
+}
+
+// releases returns what the command line says about HelmReleases alone.
+func (c *config) releases() controllers.ReleaseOptions {
+	return controllers.ReleaseOptions{
+		NoChartDigest: c.gate(gateNoChartDigest), AllowDNS: c.gate(gateDNS), Helm3Defaults: c.gate(gateHelm3),
+		RetryByDefault: c.gate(gateRetry), SnapshotDigest: digest.Algorithm(c.snapshotDigest),
+	}
 }
 
 // applyStages returns the kinds that are applied before others.

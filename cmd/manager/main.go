@@ -143,7 +143,7 @@ func (c *config) options() (controllers.Options, error) {
 		DefaultKubeconfigServiceAccount:       c.kubeconfigSA, KubeconfigRules: c.kubeconfigRules,
 		AdditiveReadyExpr: c.gate(gateAdditive), NoExternalArtifacts: !c.gate(gateExternalArtifact), NoConfigWatches: c.gate(gateNoConfigWatches),
 		Kustomizations: kustomizations, ExactOverrideManagers: c.exactManagers,
-		Helm: c.helm, TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
+		Helm: c.helm, Releases: c.releases(), TokenCacheSize: c.tokenCacheSize, TokenCacheAge: c.tokenCacheAge,
 		ReconciliationTimeout: c.reconciliationTimeout,
 	}, nil
 }
