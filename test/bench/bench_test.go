@@ -13,26 +13,30 @@ func TestScenarios(t *testing.T) {
 		err    string
 	}
 
+	const apps, helm = "source,kustomize", "source,helm"
+
 	cases := map[string]struct {
 		reason string
 		args   []string
 		want   want
 	}{
 		"Defaults": {
-			reason: "Everything is measured, Git at each size.",
+			reason: "Everything is measured, Git and releases at each size.",
 			want: want{scenes: []about{
-				{"git", 100, false}, {"git", 500, false}, {"git", 1000, false}, {"oci", 1000, false}, {"pods", 500, true}, {"sources", 1500, false},
+				{"git", 100, false, apps}, {"git", 500, false, apps}, {"git", 1000, false, apps}, {"oci", 1000, false, apps},
+				{"pods", 500, true, apps}, {"releases", 100, false, helm}, {"releases", 500, false, helm}, {"releases", 1000, false, helm},
+				{"definitions", 1000, false, helm}, {"sources", 1500, false, apps},
 			}},
 		},
 		"Chosen": {
 			reason: "Fleets and sizes are lists.",
 			args:   []string{"-fleets", "pods,git", "-n", "7, 9", "-pods", "5"},
-			want:   want{scenes: []about{{"pods", 5, true}, {"git", 7, false}, {"git", 9, false}}},
+			want:   want{scenes: []about{{"pods", 5, true, apps}, {"git", 7, false, apps}, {"git", 9, false, apps}}},
 		},
 		"UnknownFleet": {
 			reason: "A misspelt name must not leave something out.",
 			args:   []string{"-fleets", "gti"},
-			want:   want{err: `-fleets: "gti" is none of git, oci, pods and sources`},
+			want:   want{err: `-fleets: "gti" is none of git, oci, pods, releases, definitions, sources`},
 		},
 		"NoCount": {
 			reason: "A fleet has objects.",

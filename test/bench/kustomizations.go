@@ -24,7 +24,9 @@ type fleet struct {
 	version int // of the manifests
 }
 
-func (f *fleet) about() about { return about{name: f.what, objects: f.n, fakeNode: f.what == pods} }
+func (f *fleet) about() about {
+	return about{name: f.what, objects: f.n, fakeNode: f.what == pods, controllers: "source,kustomize"}
+}
 
 func (f *fleet) parts() []part {
 	return []part{

@@ -1,5 +1,5 @@
-// Command bench measures what fleets cost: Kustomizations of one Git repository, of an OCI artifact each, and with pods; and OCI
-// and Git sources by themselves. It tells seconds until all are Ready, peak memory, processor time, requests to the API server
+// Command bench measures what fleets cost: Kustomizations of one Git repository, of an OCI artifact each, and with pods; HelmReleases
+// of one chart, in a small cluster and in one with hundreds of definitions; and OCI and Git sources by themselves. It tells seconds until all are Ready, peak memory, processor time, requests to the API server
 // by verb and to the servers of the sources, and what an idle object costs per interval. It runs the real manager against a real
 // API server, Git server and registry, all on this machine, prints a table, and appends the same figures as JSON lines to the
 // file named by BENCH_OUT. It asserts nothing: figures are compared by people, as ratios within one run.
@@ -27,6 +27,7 @@ type settings struct {
 	fleets     []string
 	counts     []int
 	pods       int
+	replicas   int
 	ocis, gits int
 	interval   time.Duration
 	idle       int
@@ -61,21 +62,27 @@ func main() {
 
 // Names of the fleets.
 const (
-	git     = "git"
-	oci     = "oci"
-	pods    = "pods"
-	sources = "sources"
+	git         = "git"
+	oci         = "oci"
+	pods        = "pods"
+	releases    = "releases"
+	definitions = "definitions"
+	sources     = "sources"
 )
+
+func fleetNames() []string { return []string{git, oci, pods, releases, definitions, sources} }
 
 func parse(args []string, getenv func(string) string) (settings, error) {
 	s := settings{out: getenv("BENCH_OUT"), cache: getenv("WEIR_CACHE")}
 	counts, form, fleets, flags := "", "", "", ""
 
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.StringVar(&fleets, "fleets", "git,oci,pods,sources", "what to measure, separated by commas: Kustomizations of one Git repository, "+
-		"of an OCI artifact each, of one Git repository and with a pod each, and sources alone")
-	fs.StringVar(&counts, "n", "100,500,1000", "how many Kustomizations, separated by commas; the last is that of oci")
+	fs.StringVar(&fleets, "fleets", strings.Join(fleetNames(), ","), "what to measure, separated by commas: Kustomizations of one Git repository, "+
+		"of an OCI artifact each, of one Git repository and with a pod each, HelmReleases of one chart, the same in a cluster with 300 "+
+		"definitions more, and sources alone")
+	fs.StringVar(&counts, "n", "100,500,1000", "how many Kustomizations and HelmReleases, separated by commas; the last is that of oci and definitions")
 	fs.IntVar(&s.pods, "pods", 500, "how many Kustomizations are in pods")
+	fs.IntVar(&s.replicas, "replicas", 0, "how many pods each HelmRelease has")
 	fs.IntVar(&s.ocis, "oci", 1000, "how many OCIRepositories are in sources")
 	fs.IntVar(&s.gits, "git", 500, "how many GitRepositories are in sources beside them")
 	fs.DurationVar(&s.interval, "interval", time.Minute, "interval of all objects")
@@ -99,8 +106,8 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 
 	s.flags, s.fleets = strings.Fields(flags), strings.Split(fleets, ",")
 	for _, f := range s.fleets {
-		if !slices.Contains([]string{git, oci, pods, sources}, f) {
-			return s, fmt.Errorf("-fleets: %q is none of git, oci, pods and sources", f)
+		if !slices.Contains(fleetNames(), f) {
+			return s, fmt.Errorf("-fleets: %q is none of %s", f, strings.Join(fleetNames(), ", "))
 		}
 	}
 
@@ -130,6 +137,12 @@ func (s settings) scenarios() []scenario {
 			for _, n := range s.counts {
 				all = append(all, &fleet{settings: s, what: f, n: n})
 			}
+		case releases:
+			for _, n := range s.counts {
+				all = append(all, &releaseFleet{settings: s, what: f, n: n})
+			}
+		case definitions:
+			all = append(all, &releaseFleet{settings: s, what: f, n: s.counts[len(s.counts)-1]})
 		case sources:
 			all = append(all, &upstream{settings: s})
 		case pods:
@@ -171,9 +184,10 @@ type scenario interface {
 }
 
 type about struct {
-	name     string
-	objects  int
-	fakeNode bool // pods are to become Ready
+	name        string
+	objects     int
+	fakeNode    bool   // pods are to become Ready
+	controllers string // that the manager runs
 }
 
 // server is what sources are fetched from.

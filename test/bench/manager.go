@@ -24,7 +24,8 @@ type managerProcess struct {
 	err     error
 }
 
-func startManager(ctx context.Context, s *stage) (*managerProcess, error) {
+// startManager starts the manager with the controllers.
+func startManager(ctx context.Context, s *stage, controllers string) (*managerProcess, error) {
 	binary := s.settings.manager
 	if binary == "" {
 		root, err := moduleRoot(ctx)
@@ -54,7 +55,7 @@ func startManager(ctx context.Context, s *stage) (*managerProcess, error) {
 
 	m := &managerProcess{metrics: addrs[0], client: &http.Client{Timeout: 2 * profiled}, ended: make(chan struct{})}
 	m.cmd = exec.Command(binary, append([]string{ //nolint:gosec,noctx // our own program; it ends with stop
-		"--controllers=source,kustomize", "--kubeconfig=" + s.cluster.Kubeconfig(), "--metrics-addr=" + addrs[0], "--health-addr=0",
+		"--controllers=" + controllers, "--kubeconfig=" + s.cluster.Kubeconfig(), "--metrics-addr=" + addrs[0], "--health-addr=0",
 		"--storage-path=" + filepath.Join(s.dir, "storage"), "--storage-addr=" + addrs[1], "--storage-adv-addr=" + addrs[1],
 	}, s.flags...)...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log

@@ -30,7 +30,9 @@ type upstream struct {
 	urls     []string // of the repositories
 }
 
-func (u *upstream) about() about { return about{name: sources, objects: u.ocis + u.gits} }
+func (u *upstream) about() about {
+	return about{name: sources, objects: u.ocis + u.gits, controllers: "source,kustomize"}
+}
 
 func (u *upstream) parts() []part {
 	n := u.about().objects

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	helmv2 "github.com/weir-dev/weir/api/helm/v2"
 	kustomizev1 "github.com/weir-dev/weir/api/kustomize/v1"
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/test/cluster"
@@ -58,7 +59,7 @@ func newStage(ctx context.Context, s settings, f scenario) (st *stage, err error
 		return st, err
 	}
 
-	st.manager, err = startManager(ctx, st)
+	st.manager, err = startManager(ctx, st, f.about().controllers)
 
 	return st, err
 }
@@ -67,7 +68,7 @@ func newStage(ctx context.Context, s settings, f scenario) (st *stage, err error
 func (s *stage) connect(ctx context.Context) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, apiextensionsv1.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme,
+		corev1.AddToScheme, apiextensionsv1.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, helmv2.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return fmt.Errorf("build scheme: %w", err)
