@@ -2,7 +2,6 @@ package helm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -65,9 +63,43 @@ func (a *attempt) postRenderer(ctx context.Context) *render.Renderer {
 	return a.book.renderer
 }
 
-// begin tells what is done now.
-func begin(ctx context.Context, a state.Action, timeout time.Duration) {
-	engine.Progress(ctx, fmt.Sprintf("Running '%s' action with timeout of %s", a, timeout))
+// begin tells what is done now. What the next run has to know if the process is killed, and cannot find in Helm's storage, is written
+// first: where that storage is, and how often something has failed that is to be remediated.
+func (a *attempt) begin(ctx context.Context, action state.Action, timeout time.Duration) error {
+	engine.Progress(ctx, fmt.Sprintf("Running '%s' action with timeout of %s", action, timeout))
+
+	if a.s.saved && action != state.Rollback && action != state.Uninstall {
+		return nil
+	}
+
+	if err := engine.Save(ctx); err != nil {
+		return fmt.Errorf("write down what is begun: %w", err)
+	}
+
+	a.s.saved = true
+
+	return nil
+}
+
+// serverSide tells whether objects are applied on the server's side, as the spec says or else as those of a revision were, and has that
+// recorded with what the action makes.
+func (a *attempt) serverSide(mode, name string, revision int) (bool, error) {
+	method := records.ClientSide
+
+	switch mode {
+	case v2.ServerSideApplyEnabled:
+		method = records.ServerSide
+	case v2.ServerSideApplyDisabled:
+	default:
+		var err error
+		if method, err = a.book.Method(name, revision); err != nil {
+			return false, fmt.Errorf("find out how release '%s.v%d' was applied: %w", name, revision, err)
+		}
+	}
+
+	a.book.Use(method)
+
+	return method == records.ServerSide, nil
 }
 
 // lastWords of hooks that have failed, for events.
@@ -89,90 +121,4 @@ func (a *attempt) lastWords() string {
 	}
 
 	return "\n\nLast Helm logs:\n\n" + strings.Join(lines, "\n")
-}
-
-// book is Helm's storage, with what is stored written into the history of the status.
-type book struct {
-	*records.Secrets
-	r      *reconciler
-	obj    *v2.HelmRelease
-	made   state.Made
-	stored bool
-
-	// renderer of the action, if it makes a release of a chart.
-	renderer *render.Renderer
-}
-
-// Create implements driver.Driver. Helm's post-renderers do not see hooks, so that they are rendered here.
-func (b *book) Create(key string, r *release.Release) error {
-	if b.renderer != nil {
-		hooks, err := b.renderer.Hooks(r.Hooks)
-		if err != nil {
-			return err //nolint:wrapcheck // it says what it is about
-		}
-
-		r.Hooks = hooks
-	}
-
-	if err := b.Secrets.Create(key, r); err != nil {
-		return err //nolint:wrapcheck // Helm compares it
-	}
-
-	return b.observe(r)
-}
-
-// Update implements driver.Driver.
-func (b *book) Update(key string, r *release.Release) error {
-	if err := b.Secrets.Update(key, r); err != nil {
-		return err //nolint:wrapcheck // Helm compares it
-	}
-
-	return b.observe(r)
-}
-
-func (b *book) observe(r *release.Release) error {
-	history, err := state.Observe(b.obj.Status.History, r, b.made, b.r.SnapshotDigest)
-	if err != nil {
-		return fmt.Errorf("record release: %w", err)
-	}
-
-	b.obj.Status.History, b.stored = history, true
-
-	return nil
-}
-
-// open returns the storage of the releases of a namespace.
-func (r *reconciler) open(ctx context.Context, obj *v2.HelmRelease, s *scope, namespace string) *book {
-	log := logf.FromContext(ctx)
-	skipped := func(err error) { log.Info("Left a record of Helm's out", "error", err.Error()) }
-
-	return &book{Secrets: records.New(ctx, s.client, namespace, records.Options{Manager: Controller, Skipped: skipped}), r: r, obj: obj}
-}
-
-// last returns the newest revision of a release, nil if there is none.
-func last(d driver.Driver, name string) (*release.Release, error) {
-	latest, err := storage.Init(d).Last(name)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil, nil
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("read releases of '%s': %w", name, err)
-	}
-
-	return latest, nil
-}
-
-// release reads the release of a snapshot.
-func (b *book) release(snapshot *v2.Snapshot) (*release.Release, error) {
-	r, err := storage.Init(b.Secrets).Get(snapshot.Name, snapshot.Version)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil, nil
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("read release '%s': %w", snapshot.FullReleaseName(), err)
-	}
-
-	return r, nil
 }

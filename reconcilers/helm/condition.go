@@ -37,6 +37,9 @@ func (o outcome) set(obj *v2.HelmRelease) {
 	engine.Set(obj, o.condition, status, o.reason, o.message)
 }
 
+// unbegun is the outcome of an action that was not begun.
+func unbegun(err error) outcome { return outcome{err: err, message: err.Error()} }
+
 // event tells of the outcome.
 func (a *attempt) event(o outcome) engine.Event {
 	e := engine.Event{Reason: o.reason, Message: o.message, Metadata: metadata(a.obj, a.s)}

@@ -80,6 +80,11 @@ func (r *reconciler) leave(ctx context.Context, obj *v2.HelmRelease, s *scope) e
 
 // abandon uninstalls the release that the status tells of, and forgets it. It returns what to say of it.
 func (r *reconciler) abandon(ctx context.Context, obj *v2.HelmRelease, s *scope) (string, error) {
+	b := r.open(ctx, obj, s, obj.Status.StorageNamespace)
+	if err := b.recallAny(obj.GetReleaseName()); err != nil {
+		return "", err
+	}
+
 	latest := obj.Status.History.Latest()
 	if latest == nil {
 		forget(obj)
@@ -90,7 +95,7 @@ func (r *reconciler) abandon(ctx context.Context, obj *v2.HelmRelease, s *scope)
 	about := fmt.Sprintf("%s with chart %s", latest.FullReleaseName(), latest.VersionedChartName())
 	message := "Helm uninstall succeeded for release " + about
 
-	a := &attempt{reconciler: r, obj: obj, s: s, book: r.open(ctx, obj, s, obj.Status.StorageNamespace)}
+	a := &attempt{reconciler: r, obj: obj, s: s, book: b}
 
 	switch err := a.runUninstall(ctx, v2.ActionUninstall); {
 	case gone(err):

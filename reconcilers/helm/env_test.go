@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/yaml"
 
@@ -41,6 +42,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/health"
 	"github.com/weir-dev/weir/reconcilers/helm"
 	"github.com/weir-dev/weir/reconcilers/helm/kube"
+	records "github.com/weir-dev/weir/reconcilers/helm/storage"
 	"github.com/weir-dev/weir/reconcilers/remote"
 	"github.com/weir-dev/weir/test/cluster"
 )
@@ -57,6 +59,7 @@ type env struct {
 	t         *testing.T
 	c         client.Client
 	secrets   kubernetes.Interface
+	access    *access.Factory
 	namespace string
 	store     *artifact.Store
 	runner    interface {
@@ -65,6 +68,7 @@ type env struct {
 
 	mu     sync.Mutex
 	events []string
+	saved  []v2.HelmReleaseStatus // each that was written
 }
 
 func newEnv(t *testing.T) *env {
@@ -79,10 +83,12 @@ func newEnv(t *testing.T) *env {
 		must(t, add(all))
 	}
 
-	c, err := client.New(config, client.Options{Scheme: all})
+	direct, err := client.NewWithWatch(config, client.Options{Scheme: all})
 	must(t, err)
 
-	e := &env{t: t, c: c, namespace: fmt.Sprintf("release-%d", namespaces.Add(1))}
+	e := &env{t: t, namespace: fmt.Sprintf("release-%d", namespaces.Add(1))}
+	c := interceptor.NewClient(direct, interceptor.Funcs{SubResourcePatch: e.patched})
+	e.c = c
 	e.secrets, err = kubernetes.NewForConfig(config)
 	must(t, err)
 	e.define()
@@ -101,6 +107,7 @@ func newEnv(t *testing.T) *env {
 	hub := health.New(factory.Own(), health.Options{Wake: wake})
 	t.Cleanup(hub.Close)
 
+	e.access = factory
 	clusters := remote.New(remote.Options{
 		Configs: remoteConfigs{c}, Local: factory, Wake: func(access.ID, health.Cause) {}, Patience: time.Minute,
 	})
@@ -154,6 +161,26 @@ func (c configs) Secret(ctx context.Context, key types.NamespacedName) (*corev1.
 	obj := &corev1.Secret{}
 
 	return obj, c.Get(ctx, key, obj)
+}
+
+// patched notes the status that was written.
+func (e *env) patched(ctx context.Context, c client.Client, name string, obj client.Object, p client.Patch, o ...client.SubResourcePatchOption) error {
+	err := c.SubResource(name).Patch(ctx, obj, p, o...)
+	if written, ok := obj.(*v2.HelmRelease); ok && err == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.saved = append(e.saved, *written.Status.DeepCopy())
+	}
+
+	return err
+}
+
+// begun returns what was written before the last run ended.
+func (e *env) begun() v2.HelmReleaseStatus {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	return e.saved[len(e.saved)-2]
 }
 
 func (e *env) record(_ engine.Object, _, _ string, ev engine.Event) {
@@ -352,6 +379,32 @@ func (e *env) releases() map[int]release.Status {
 
 func (e *env) helm() *storage.Storage {
 	return storage.Init(driver.NewSecrets(e.secrets.CoreV1().Secrets(e.namespace)))
+}
+
+// records are the releases as the kind keeps them.
+func (e *env) records() *records.Secrets {
+	return records.New(e.t.Context(), e.access.Own(), e.namespace, records.Options{Manager: helm.Controller})
+}
+
+// kill takes back what was written into the status since then, and puts the newest release into a state, as if the process had been
+// killed in the middle of a run.
+func (e *env) kill(before v2.HelmReleaseStatus, status release.Status) {
+	e.t.Helper()
+
+	obj := e.get()
+	obj.Status = before
+	must(e.t, e.c.Status().Update(e.t.Context(), obj))
+
+	if status == "" {
+		return
+	}
+
+	kept := e.records()
+	r, err := storage.Init(kept).Last("app")
+	must(e.t, err)
+
+	r.Info.Status = status
+	must(e.t, kept.Update(records.Key("app", r.Version), r))
 }
 
 // wantReady compares the Ready condition.

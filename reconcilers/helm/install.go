@@ -14,15 +14,26 @@ import (
 func (a *attempt) install(ctx context.Context) outcome {
 	obj, spec := a.obj, a.obj.GetInstall()
 	timeout := spec.GetTimeout(obj.GetTimeout())
-	begin(ctx, state.Install, timeout)
-	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
-
 	obj.Status.LastAttemptedReleaseAction = v2.ActionInstall
-	a.book.made = state.Made{Action: v2.ActionInstall, OCIDigest: a.s.ociDigest}
 
-	if err := a.runInstall(ctx, spec, how{
-		timeout: timeout, serverSide: spec.GetServerSideApply(), takeOwnership: !spec.DisableTakeOwnership,
-	}); err != nil {
+	if err := a.begin(ctx, state.Install, timeout); err != nil {
+		return unbegun(err)
+	}
+
+	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
+	a.book.makes(state.Made{Action: v2.ActionInstall, OCIDigest: a.s.ociDigest})
+
+	mode := v2.ServerSideApplyDisabled
+	if spec.GetServerSideApply() {
+		mode = v2.ServerSideApplyEnabled
+	}
+
+	serverSide, err := a.serverSide(mode, "", 0)
+	if err == nil {
+		err = a.runInstall(ctx, spec, how{timeout: timeout, serverSide: serverSide, takeOwnership: !spec.DisableTakeOwnership})
+	}
+
+	if err != nil {
 		return a.failed(v2.InstallFailedReason, "install", err)
 	}
 

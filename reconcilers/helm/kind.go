@@ -153,6 +153,12 @@ type scope struct {
 	visit  *remote.Visit  // of a remote cluster, while something is done there
 	client *access.Client // acts as the service account; set by enter
 
+	// saved tells that the status says where Helm keeps the release.
+	saved bool
+
+	// compared tells that the cluster was compared with the release; set by release.
+	compared bool
+
 	// summed tells that the conditions of the actions say how the run went; set by release.
 	summed bool
 }

@@ -7,7 +7,6 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -178,16 +177,17 @@ func TestSuspend(t *testing.T) {
 	same(t, "deleted", "none 1.0.0+abababababab", e.data("config"))
 }
 
-// TestAdoption upgrades a release that nobody has recorded.
+// TestAdoption upgrades a release that somebody else has made.
 func TestAdoption(t *testing.T) {
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(nil)
-	obj := e.once()
+	e.once()
 
-	before := obj.DeepCopy()
-	obj.Status = v2.HelmReleaseStatus{ObservedGeneration: -1, Conditions: []metav1.Condition{}}
-	must(t, e.c.Status().Patch(t.Context(), obj, client.MergeFrom(before)))
+	r, err := e.helm().Last("app")
+	must(t, err)
+	must(t, e.helm().Update(r)) // Helm writes no note
+	e.kill(v2.HelmReleaseStatus{ObservedGeneration: -1}, "")
 
 	e.wantReady(e.once(), "True UpgradeSucceeded: Helm upgrade succeeded for release NS/app.v2 with chart app@1.0.0+abababababab")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -18,6 +19,8 @@ import (
 
 // release observes, decides and acts until nothing is left to do for now.
 func (r *reconciler) release(ctx context.Context, obj *v2.HelmRelease, s *scope) error {
+	defer func() { r.unwatch(obj) }()
+
 	if err := r.enter(ctx, obj, s); err != nil {
 		return err
 	}
@@ -25,12 +28,18 @@ func (r *reconciler) release(ctx context.Context, obj *v2.HelmRelease, s *scope)
 	r = s.site
 	requests := state.TakeRequests(obj)
 
+	first, err := r.look(ctx, obj, s)
+	if err != nil {
+		return engine.Fail(v2.StateErrorReason, err)
+	}
+
 	if why, changed := state.TargetChanged(obj, s.metadata.Name); changed {
 		logf.FromContext(ctx).Info("Uninstalling the release because its target has changed", "reason", why)
 
 		return r.leave(ctx, obj, s)
 	}
 
+	s.saved = obj.Status.StorageNamespace != ""
 	obj.Status.StorageNamespace = obj.GetStorageNamespace()
 
 	config, err := values.Digest(s.values, r.SnapshotDigest)
@@ -42,28 +51,54 @@ func (r *reconciler) release(ctx context.Context, obj *v2.HelmRelease, s *scope)
 		Revision: s.metadata.Version, RevisionDigest: s.ociDigest, ConfigDigest: config.String(),
 	}, s.values, requests.Reset)
 
+	if first.failed != state.None {
+		state.CountFailure(obj, first.failed, true)
+	}
+
 	s.summed = true
 
 	loop := &state.Loop{}
-	for {
-		if done, err := r.round(ctx, obj, s, loop, requests.Force); done || err != nil {
+	for seen := first; ; seen = nil {
+		if seen == nil {
+			if seen, err = r.look(ctx, obj, s); err != nil {
+				return unsummed(s, engine.Fail(v2.StateErrorReason, err))
+			}
+		}
+
+		if done, err := r.round(ctx, obj, s, seen, loop, requests.Force); done || err != nil {
 			return err
 		}
 	}
 }
 
-// round is one turn of the loop. It returns whether it was the last one.
-func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, loop *state.Loop, force bool) (bool, error) {
-	b := r.open(ctx, obj, s, obj.GetStorageNamespace())
+// sight is what Helm has stored of the release.
+type sight struct {
+	book   *book
+	latest *release.Release // nil if there is none
 
-	latest, err := last(b.Secrets, obj.GetReleaseName())
-	if err != nil {
-		return true, unsummed(s, engine.Fail(v2.StateErrorReason, err))
+	// failed is the action of a failure that was not counted yet.
+	failed state.Action
+}
+
+// look reads what Helm has stored, and recalls what the status does not tell.
+func (r *reconciler) look(ctx context.Context, obj *v2.HelmRelease, s *scope) (*sight, error) {
+	seen := &sight{book: r.open(ctx, obj, s, obj.GetStorageNamespace())}
+
+	var err error
+	if seen.latest, err = seen.book.last(obj.GetReleaseName()); err != nil || seen.latest == nil {
+		return seen, err
 	}
 
-	observed, err := state.Detect(obj, latest, s.wanted(), func() (bool, error) {
-		return false, errors.New("detection of drift is not supported")
-	})
+	seen.failed, err = seen.book.recall(seen.latest)
+
+	return seen, err
+}
+
+// round is one turn of the loop. It returns whether it was the last one.
+func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, seen *sight, loop *state.Loop, force bool) (bool, error) {
+	b, latest := seen.book, seen.latest
+
+	observed, err := state.Detect(obj, latest, s.wanted(), func() (bool, error) { return r.detectDrift(ctx, obj, s, latest) })
 	if err != nil {
 		return true, unsummed(s, engine.Fail(v2.StateErrorReason, err))
 	}
@@ -81,8 +116,9 @@ func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, l
 		return true, unsummed(s, engine.Fail(v2.StateErrorReason, err))
 	}
 
-	if observed.State == state.InSync && decision.Action == state.None {
+	if decision.Action == state.None && (observed.State == state.InSync || observed.State == state.Drifted) {
 		settle(obj)
+		settleDrift(obj, observed.State)
 
 		return true, nil
 	}
@@ -137,7 +173,9 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 		out = a.uninstall(ctx)
 	case state.Unlock:
 		out = a.unlock()
-	case state.CorrectDrift, state.None:
+	case state.CorrectDrift:
+		out = a.correctDrift(ctx)
+	case state.None:
 		out = outcome{err: fmt.Errorf("there is no action %q", d.Action)}
 	}
 

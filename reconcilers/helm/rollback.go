@@ -14,13 +14,18 @@ import (
 func (a *attempt) rollback(ctx context.Context, target *v2.Snapshot) outcome {
 	obj, spec := a.obj, a.obj.GetRollback()
 	timeout := spec.GetTimeout(obj.GetTimeout())
-	begin(ctx, state.Rollback, timeout)
 
-	a.book.made = state.Made{Action: v2.ActionRollback, OCIDigest: target.OCIDigest, ConfigDigest: target.ConfigDigest}
+	if err := a.begin(ctx, state.Rollback, timeout); err != nil {
+		return unbegun(err)
+	}
 
-	err := a.runRollback(ctx, spec, target, how{
-		timeout: timeout, serverSide: spec.GetServerSideApply() == v2.ServerSideApplyEnabled, takeOwnership: true,
-	})
+	a.book.makes(state.Made{Action: v2.ActionRollback, OCIDigest: target.OCIDigest, ConfigDigest: target.ConfigDigest})
+
+	serverSide, err := a.serverSide(spec.GetServerSideApply(), target.Name, target.Version)
+	if err == nil {
+		err = a.runRollback(ctx, spec, target, how{timeout: timeout, serverSide: serverSide, takeOwnership: true})
+	}
+
 	out := outcome{condition: v2.RemediatedCondition, reason: v2.RollbackSucceededReason, err: err}
 	out.message = fmt.Sprintf("Helm rollback to previous release %s with chart %s ", target.FullReleaseName(), target.VersionedChartName())
 

@@ -15,7 +15,10 @@ import (
 func (a *attempt) test(ctx context.Context) outcome {
 	obj, spec := a.obj, a.obj.GetTest()
 	timeout := spec.GetTimeout(obj.GetTimeout())
-	begin(ctx, state.Test, timeout)
+
+	if err := a.begin(ctx, state.Test, timeout); err != nil {
+		return unbegun(err)
+	}
 
 	err := a.runTest(ctx, spec, how{timeout: timeout})
 	latest := obj.Status.History.Latest()

@@ -16,7 +16,11 @@ import (
 
 // uninstall undoes a release that has failed.
 func (a *attempt) uninstall(ctx context.Context) outcome {
-	latest := a.obj.Status.History.Latest()
+	latest, spec := a.obj.Status.History.Latest(), a.obj.GetUninstall()
+	if err := a.begin(ctx, state.Uninstall, spec.GetTimeout(a.obj.GetTimeout())); err != nil {
+		return unbegun(err)
+	}
+
 	err := a.runUninstall(ctx, v2.ActionUninstallRemediation)
 	out := outcome{condition: v2.RemediatedCondition, reason: v2.UninstallSucceededReason, err: err}
 	out.message = fmt.Sprintf("Helm uninstall remediation for release %s with chart %s ", latest.FullReleaseName(), latest.VersionedChartName())
@@ -34,7 +38,6 @@ func (a *attempt) uninstall(ctx context.Context) outcome {
 func (a *attempt) runUninstall(ctx context.Context, as string) error {
 	spec, latest := a.obj.GetUninstall(), a.obj.Status.History.Latest()
 	timeout := spec.GetTimeout(a.obj.GetTimeout())
-	begin(ctx, state.Uninstall, timeout)
 
 	a.book.made = state.Made{Action: as}
 

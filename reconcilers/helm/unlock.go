@@ -7,7 +7,6 @@ import (
 	"helm.sh/helm/v3/pkg/storage"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
-	"github.com/weir-dev/weir/reconcilers/helm/state"
 )
 
 // unlock marks a release that was interrupted as failed.
@@ -15,7 +14,7 @@ func (a *attempt) unlock() outcome {
 	r, was := a.latest, a.latest.Info.Status
 	about := fmt.Sprintf("Helm release %s/%s.v%d with chart %s@%s", r.Namespace, r.Name, r.Version, r.Chart.Name(), r.Chart.Metadata.Version)
 
-	a.book.made = state.Interrupted(a.obj, r)
+	a.book.made = a.book.interrupted(r)
 	r.SetStatus(release.StatusFailed, fmt.Sprintf("Release unlocked from stale '%s' state", was))
 
 	out := outcome{condition: v2.ReleasedCondition, reason: v2.PendingReleaseReason, fails: true}

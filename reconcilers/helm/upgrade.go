@@ -14,19 +14,27 @@ import (
 func (a *attempt) upgrade(ctx context.Context) outcome {
 	obj, spec := a.obj, a.obj.GetUpgrade()
 	timeout := spec.GetTimeout(obj.GetTimeout())
-	begin(ctx, state.Upgrade, timeout)
-	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
-
 	obj.Status.LastAttemptedReleaseAction = v2.ActionUpgrade
-	a.book.made = state.Made{Action: v2.ActionUpgrade, OCIDigest: a.s.ociDigest}
 
-	if spec.PreserveValues {
-		a.book.made.ConfigDigest = obj.Status.LastAttemptedConfigDigest
+	if err := a.begin(ctx, state.Upgrade, timeout); err != nil {
+		return unbegun(err)
 	}
 
-	if err := a.runUpgrade(ctx, spec, how{
-		timeout: timeout, serverSide: spec.GetServerSideApply() == v2.ServerSideApplyEnabled, takeOwnership: !spec.DisableTakeOwnership,
-	}); err != nil {
+	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
+
+	made := state.Made{Action: v2.ActionUpgrade, OCIDigest: a.s.ociDigest}
+	if spec.PreserveValues {
+		made.ConfigDigest = obj.Status.LastAttemptedConfigDigest
+	}
+
+	a.book.makes(made)
+
+	serverSide, err := a.serverSide(spec.GetServerSideApply(), a.name(), a.latest.Version)
+	if err == nil {
+		err = a.runUpgrade(ctx, spec, how{timeout: timeout, serverSide: serverSide, takeOwnership: !spec.DisableTakeOwnership})
+	}
+
+	if err != nil {
 		return a.failed(v2.UpgradeFailedReason, "upgrade", err)
 	}
 
