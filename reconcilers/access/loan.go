@@ -79,6 +79,9 @@ func (l *Loan) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet || req.URL.Query().Has("watch") {
 		return nil, errLoanReads
 	}
+	if l.ctx.Err() != nil { // what ends the request below takes a moment
+		return nil, context.Cause(l.ctx)
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()

@@ -70,8 +70,8 @@ func TestLoan(t *testing.T) {
 		t.Errorf("the request acted as %q", got)
 	}
 	end(why)
-	if _, err := own.Get(t.Context(), "lent", metav1.GetOptions{}); err == nil {
-		t.Error("a loan that outlives its action")
+	if _, err := own.Get(t.Context(), "lent", metav1.GetOptions{}); !errors.Is(err, why) {
+		t.Errorf("a loan that outlives its action: %v", err)
 	}
 }
 
