@@ -1,18 +1,24 @@
 package template
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	v1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/api/meta"
 )
 
-// Scopes tells whether the objects of a kind have a namespace. It is not asked for kinds that the set itself defines. A kind
-// that the cluster does not serve is an error for which k8s.io/apimachinery/pkg/api/meta.IsNoMatchError holds; its objects
-// stay as they are, and who applies them will say so.
+// Scopes tells whether the objects of a kind have a namespace. It is not asked for kinds that the set itself defines. An error
+// for which k8s.io/apimachinery/pkg/api/meta.IsNoMatchError holds says that the cluster does not serve the kind: then its objects
+// get a namespace, which who applies them takes off again if the kind turns out to have none.
 type Scopes func(ctx context.Context, gk schema.GroupKind, version string) (namespaced bool, err error)
 
 // Options say what is allowed and known beside the ResourceSet. The zero value has the default limits.
@@ -20,13 +26,17 @@ type Options struct {
 	// Scopes of kinds. Without it, no object gets a namespace that it does not have.
 	Scopes Scopes
 
+	// Now is the clock of the function ago, which fails without one.
+	Now func() time.Time
+
 	// MaxObjects that one ResourceSet may have. 0 stands for DefaultMaxObjects.
 	MaxObjects int
 
 	// MaxBytes that the templates of one ResourceSet may print in all. 0 stands for DefaultMaxBytes.
 	MaxBytes int
 
-	// MaxSteps that one template may take with one input: calls of functions, and rounds of loops. 0 stands for DefaultMaxSteps.
+	// MaxSteps that one template may take with one input: calls of functions, and rounds of loops, where those that work on
+	// much count more. All templates with all inputs may take 50 times as many. 0 stands for DefaultMaxSteps.
 	MaxSteps int
 }
 
@@ -37,32 +47,265 @@ const (
 	DefaultMaxSteps   = 1_000_000
 )
 
-// Set is what a ResourceSet renders to. It belongs to the caller.
-type Set struct {
-	// Steps in order. A ResourceSet without steps has a single one without a name.
-	Steps []Step
-}
-
-// Step is a set of objects that is applied at once.
-type Step struct {
-	// Name of the step in the spec.
-	Name string
-
-	// Objects in the order of the spec: first those of resources, then those of resourcesTemplate. Lists are taken apart.
-	Objects []*unstructured.Unstructured
-}
-
 // Render renders the templates with each input. Objects that are there twice are taken once, unless in different steps,
 // which is an error. All of them have the common metadata, and a namespace if they need one: that of the ResourceSet, unless
 // they name another.
 //
 // An error of the ResourceSet is of the type *Error; others are those of the context and of Scopes.
 func Render(ctx context.Context, rset *v1.ResourceSet, inputs []Input, o Options) (*Set, error) {
-	return nil, errors.ErrUnsupported
+	o.MaxObjects = cmp.Or(o.MaxObjects, DefaultMaxObjects)
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.MaxSteps = cmp.Or(o.MaxSteps, DefaultMaxSteps)
+
+	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects}
+
+	set := &Set{}
+
+	for _, step := range stepsOf(rset) {
+		objects, err := r.step(step)
+		if err != nil {
+			return nil, err
+		}
+
+		set.Steps = append(set.Steps, Step{step.Name, objects})
+	}
+
+	if err := set.place(ctx, rset.Namespace, o.Scopes); err != nil {
+		return nil, err
+	}
+
+	if err := set.unite(); err != nil {
+		return nil, err
+	}
+
+	set.mark(rset.Spec.CommonMetadata)
+
+	return set, nil
 }
 
-// Objects of all steps, in order.
-func (s *Set) Objects() []*unstructured.Unstructured { return nil }
+// stepsOf returns the steps of the spec; one without a name stands for a spec without them.
+func stepsOf(rset *v1.ResourceSet) []v1.ResourceSetStep {
+	if len(rset.Spec.Steps) > 0 {
+		return rset.Spec.Steps
+	}
 
-// Digest of the objects as they are now, as sha256:<hex>: equal digests mean equal objects in equal order, in whatever steps.
-func (s *Set) Digest() (string, error) { return "", errors.ErrUnsupported }
+	return []v1.ResourceSetStep{{Resources: rset.Spec.Resources, ResourcesTemplate: rset.Spec.ResourcesTemplate}}
+}
+
+type renderer struct {
+	rset    *v1.ResourceSet
+	inputs  []Input
+	sandbox *sandbox
+	left    int // objects that there may still be
+}
+
+func (r *renderer) step(step v1.ResourceSetStep) ([]*unstructured.Unstructured, error) {
+	objects, err := r.resources(step.Resources)
+	if err != nil {
+		return nil, in(step.Name, err)
+	}
+
+	more, err := r.template(step.ResourcesTemplate)
+	if err != nil {
+		return nil, in(step.Name, err)
+	}
+
+	return append(objects, more...), nil
+}
+
+// in says in which step an error is.
+func in(step string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Step = step
+	}
+
+	return err
+}
+
+// bare tells whether there are no inputs because none are asked for.
+func (r *renderer) bare() bool { return len(r.inputs) == 0 && len(r.rset.Spec.InputsFrom) == 0 }
+
+// resources renders the items of a field resources.
+func (r *renderer) resources(items []*apiextensionsv1.JSON) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+
+	if r.bare() {
+		for i, item := range items {
+			u, err := decodeItem(item)
+			if err == nil {
+				objects, err = r.add(objects, u, false)
+			}
+
+			if err != nil {
+				return nil, &Error{Place: itemPlace(i), Err: err}
+			}
+		}
+
+		return objects, nil
+	}
+
+	programs, err := r.programs(items)
+	if err != nil {
+		return nil, err
+	}
+
+	for n, input := range r.inputs {
+		for i, program := range programs {
+			if objects, err = r.item(objects, program, input); err != nil {
+				return nil, r.fault(itemPlace(i), input, n, err)
+			}
+		}
+	}
+
+	return objects, nil
+}
+
+func itemPlace(i int) string { return fmt.Sprintf("resources[%d]", i) }
+
+// fault returns the error of a place with an input; that of the context stays as it is.
+func (r *renderer) fault(place string, input Input, n int, err error) error {
+	var own fault
+	if !errors.As(err, &own) {
+		return err
+	}
+
+	e := &Error{Place: place, Err: own}
+	if input != nil {
+		e.Input = input.label(n)
+	}
+
+	return e
+}
+
+func decodeItem(item *apiextensionsv1.JSON) (*unstructured.Unstructured, error) {
+	if item == nil {
+		return nil, fault("it is no object")
+	}
+
+	return decodeObject(item.Raw)
+}
+
+// programs compiles the YAML of the items.
+func (r *renderer) programs(items []*apiextensionsv1.JSON) ([]*program, error) {
+	out := make([]*program, 0, len(items))
+
+	for i, item := range items {
+		if item == nil {
+			return nil, &Error{Place: itemPlace(i), Err: fault("it is no object")}
+		}
+
+		text, err := yaml.JSONToYAML(item.Raw)
+		if err != nil {
+			return nil, &Error{Place: itemPlace(i), Err: fault("it is no object")}
+		}
+
+		p, err := r.sandbox.compile(string(text))
+		if err != nil {
+			return nil, &Error{Place: itemPlace(i), Err: err}
+		}
+
+		out = append(out, p)
+	}
+
+	return out, nil
+}
+
+// item renders an item with an input. It may become a list of objects, but not several documents: an input must not add
+// to what the item is.
+func (r *renderer) item(objects []*unstructured.Unstructured, p *program, input Input) ([]*unstructured.Unstructured, error) {
+	text, err := r.sandbox.execute(p, input)
+	if err != nil {
+		return nil, err
+	}
+
+	documents, err := split(text)
+	if err != nil {
+		return nil, err
+	}
+
+	if len(documents) != 1 {
+		return nil, fault("it renders to more than one document")
+	}
+
+	u, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+
+	return r.add(objects, u, true)
+}
+
+// template renders a field resourcesTemplate.
+func (r *renderer) template(text string) ([]*unstructured.Unstructured, error) {
+	const place = "resourcesTemplate"
+
+	if text == "" {
+		return nil, nil
+	}
+
+	p, err := r.sandbox.compile(text)
+	if err != nil {
+		return nil, &Error{Place: place, Err: err}
+	}
+
+	inputs := r.inputs
+	if r.bare() {
+		inputs = []Input{nil}
+	}
+
+	var objects []*unstructured.Unstructured
+
+	for n, input := range inputs {
+		stream, err := r.sandbox.execute(p, input)
+		if err != nil {
+			return nil, r.fault(place, input, n, err)
+		}
+
+		documents, err := split(stream)
+		if err != nil {
+			return nil, r.fault(place, input, n, err)
+		}
+
+		for i, document := range documents {
+			u, err := decode(document)
+			if err == nil {
+				objects, err = r.add(objects, u, true)
+			}
+
+			if err != nil {
+				return nil, r.fault(fmt.Sprintf("document %d of %s", i+1, place), input, n, err)
+			}
+		}
+	}
+
+	return objects, nil
+}
+
+// add appends an object, or those of a list, but for those that are switched off.
+func (r *renderer) add(
+	objects []*unstructured.Unstructured, u *unstructured.Unstructured, switched bool,
+) ([]*unstructured.Unstructured, error) {
+	if u == nil {
+		return objects, nil
+	}
+
+	if err := r.sandbox.ctx.Err(); err != nil {
+		return nil, err //nolint:wrapcheck // an error of the context is returned as it is
+	}
+
+	all, err := expand(u, r.left)
+	if err != nil {
+		return nil, err
+	}
+
+	for _, u := range all {
+		if switched && meta.Disabled(u.GetAnnotations(), v1.ReconcileAnnotation) {
+			continue
+		}
+
+		objects = append(objects, u)
+		r.left--
+	}
+
+	return objects, nil
+}
