@@ -34,6 +34,7 @@ import (
 	sourcev1 "github.com/weir-dev/weir/api/source/v1"
 	"github.com/weir-dev/weir/config/crd"
 	"github.com/weir-dev/weir/reconcilers/access"
+	"github.com/weir-dev/weir/reconcilers/access/accesstest"
 	"github.com/weir-dev/weir/reconcilers/apply"
 	"github.com/weir-dev/weir/reconcilers/artifact"
 	"github.com/weir-dev/weir/reconcilers/build"
@@ -66,6 +67,11 @@ type env struct {
 		Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error)
 	}
 
+	hub     *health.Hub
+	counter *accesstest.Counter
+	restart func()         // with nothing in memory
+	woken   chan access.ID // by drift
+
 	mu     sync.Mutex
 	events []string
 	saved  []v2.HelmReleaseStatus // each that was written
@@ -87,6 +93,7 @@ func newEnv(t *testing.T) *env {
 	must(t, err)
 
 	e := &env{t: t, namespace: fmt.Sprintf("release-%d", namespaces.Add(1))}
+	e.counter, e.woken = &accesstest.Counter{}, make(chan access.ID, 1000)
 	c := interceptor.NewClient(direct, interceptor.Funcs{SubResourcePatch: e.patched})
 	e.c = c
 	e.secrets, err = kubernetes.NewForConfig(config)
@@ -98,14 +105,10 @@ func newEnv(t *testing.T) *env {
 	must(t, err)
 	trees, err := artifact.NewTrees(artifact.TreesOptions{Dir: t.TempDir(), Store: e.store, Attempts: 1})
 	must(t, err)
-	factory, err := access.New(config, access.Options{})
+	factory, err := access.New(config, access.Options{Transport: e.counter.Transport})
 	must(t, err)
 	expressions, err := expression.New()
 	must(t, err)
-
-	wake := func(access.ID, health.Cause) {}
-	hub := health.New(factory.Own(), health.Options{Wake: wake})
-	t.Cleanup(hub.Close)
 
 	e.access = factory
 	clusters := remote.New(remote.Options{
@@ -113,18 +116,36 @@ func newEnv(t *testing.T) *env {
 	})
 	t.Cleanup(clusters.Close)
 
-	e.runner = engine.New(helm.Kind(helm.Deps{
-		Sources: helm.SourceFunc(e.source), Configs: configs{c}, Trees: trees, Expressions: expressions,
-		Dependencies: helm.DependencyFunc(func(ctx context.Context, key types.NamespacedName) (*v2.HelmRelease, error) {
-			obj := &v2.HelmRelease{}
+	wake := func(owner access.ID, cause health.Cause) {
+		if cause == health.Drifted {
+			e.woken <- owner
+		}
+	}
 
-			return obj, c.Get(ctx, key, obj)
-		}),
-		Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Permits: kube.NewPermits(4),
-		RemotePermits: kube.NewPermits(4), Builder: build.New(build.Options{}), Remote: clusters,
-	}), engine.Options{
-		Client: c, Recorder: engine.RecorderFunc(e.record), MinRetryDelay: time.Millisecond, ProgressAfter: time.Hour,
-	})
+	e.restart = func() {
+		if e.hub != nil {
+			e.hub.Close()
+		}
+
+		hub := health.New(factory.Own(), health.Options{Wake: wake})
+		t.Cleanup(hub.Close)
+
+		e.hub = hub
+
+		e.runner = engine.New(helm.Kind(helm.Deps{
+			Sources: helm.SourceFunc(e.source), Configs: configs{c}, Trees: trees, Expressions: expressions,
+			Dependencies: helm.DependencyFunc(func(ctx context.Context, key types.NamespacedName) (*v2.HelmRelease, error) {
+				obj := &v2.HelmRelease{}
+
+				return obj, c.Get(ctx, key, obj)
+			}),
+			Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Permits: kube.NewPermits(4),
+			RemotePermits: kube.NewPermits(4), Builder: build.New(build.Options{}), Remote: clusters,
+		}), engine.Options{
+			Client: c, Recorder: engine.RecorderFunc(e.record), MinRetryDelay: time.Millisecond, ProgressAfter: time.Hour,
+		})
+	}
+	e.restart()
 
 	return e
 }
