@@ -114,11 +114,11 @@ func evaluationFault(err error) error {
 
 	// A guard is nothing that the user wrote, and a literal may be a secret.
 	context = strings.TrimSuffix(context, " | "+guardName)
-	if call == guardName+": " {
+	if strings.HasPrefix(call, ours) {
 		call = ""
 	}
 
-	if len(context) > 60 || strings.ContainsAny(context, "\"`'\n") {
+	if len(context) > 60 || strings.HasPrefix(context, ours) || strings.ContainsAny(context, "\"`'\n") {
 		context = ""
 	} else {
 		context = " at <" + context + ">"

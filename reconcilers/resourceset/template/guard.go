@@ -8,10 +8,11 @@ import (
 
 // The names of the functions that are put into templates.
 const (
-	tickName  = "_tick"
-	enterName = "_enter"
-	leaveName = "_leave"
-	guardName = "_guard"
+	ours      = "_"
+	tickName  = ours + "tick"
+	enterName = ours + "enter"
+	leaveName = ours + "leave"
+	guardName = ours + "guard"
 )
 
 // guardList puts guards into what is executed together: into the rounds of loops, and behind what is printed. It returns about

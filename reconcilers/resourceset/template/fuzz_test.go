@@ -1,0 +1,111 @@
+package template_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	v1 "github.com/weir-dev/weir/api/controlplane/v1"
+	"github.com/weir-dev/weir/reconcilers/resourceset/template"
+)
+
+// FuzzRender holds that whatever users write ends in objects or in an error, and that the same yields the same.
+func FuzzRender(f *testing.F) {
+	cases, err := filepath.Glob("testdata/*/in.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+
+	for _, file := range cases {
+		stream, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+
+		rset, _ := read(f, stream)
+
+		resources, err := yaml.Marshal(map[string]any{"r": rset.Spec.Resources})
+		if err != nil {
+			f.Fatal(err)
+		}
+
+		f.Add(rset.Spec.ResourcesTemplate, string(resources), "text")
+	}
+
+	f.Add(`<< range $k, $v := inputs >><< $k | repeat 3 | quote >><< printf "%-9v" $v >><< end >>`, "r: []", "a\n---\nb: &x *x")
+
+	f.Fuzz(func(t *testing.T, text, resources, value string) {
+		items := struct {
+			Resources []*apiextensionsv1.JSON `json:"r"`
+		}{}
+		if err := yaml.Unmarshal([]byte(resources), &items); err != nil {
+			items.Resources = nil
+		}
+
+		rset := templated(text)
+		rset.Spec.Resources = items.Resources
+
+		raw, err := yaml.Marshal(value)
+		if err != nil {
+			t.Skip()
+		}
+
+		if raw, err = yaml.YAMLToJSON(raw); err != nil {
+			t.Skip()
+		}
+
+		rset.Spec.Inputs = append(rset.Spec.Inputs, v1.ResourceSetInput{"text": {Raw: raw}})
+
+		o := options()
+		o.MaxSteps, o.MaxBytes, o.MaxObjects = 10_000, 1<<20, 100
+
+		first := outcome(t, rset, o)
+		if again := outcome(t, rset, o); again != first {
+			t.Errorf("the same renders to %q and then to %q", first, again)
+		}
+	})
+}
+
+// outcome renders and resolves, and returns the digest or the error.
+func outcome(t *testing.T, rset *v1.ResourceSet, o template.Options) string {
+	t.Helper()
+
+	set, err := render(t.Context(), rset, nil, o)
+	if err != nil {
+		var fault *template.Error
+		if !errors.As(err, &fault) {
+			t.Fatalf("no error of the ResourceSet: %v", err)
+		}
+
+		return err.Error()
+	}
+
+	for _, u := range set.Objects() {
+		if u.GetName() == "" || u.GetKind() == "" {
+			t.Fatalf("an object without kind or name: %v", u.Object)
+		}
+	}
+
+	err = set.Resolve(t.Context(), template.ReaderFunc(func(_ context.Context, r template.Reference) (*unstructured.Unstructured, error) {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": r.Kind, "data": map[string]any{"a": "YQ=="},
+		}}, nil
+	}))
+	if err != nil {
+		return err.Error()
+	}
+
+	digest, err := set.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return digest
+}
