@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -25,6 +26,9 @@ type how struct {
 	timeout       time.Duration
 	serverSide    bool
 	takeOwnership bool
+
+	// definitions that are about to be in the cluster.
+	definitions []*unstructured.Unstructured
 }
 
 // attempt is one action of a run.
@@ -46,7 +50,7 @@ func (a *attempt) configuration(ctx context.Context, namespace, name string, h h
 	a.kube = kube.New(ctx, kube.Options{
 		Client: a.s.client, Hub: a.Hub, Applier: a.Applier, Owner: Owner(client.ObjectKeyFromObject(a.obj)),
 		Release: name, Namespace: namespace, ServerSide: h.serverSide, TakeOwnership: h.takeOwnership, Timeout: h.timeout,
-		Permit: a.s.permit, Rules: a.s.rules,
+		Permit: a.s.permit, Rules: a.s.rules, Definitions: h.definitions,
 		Log: func(format string, args ...any) { log.V(1).Info(fmt.Sprintf(format, args...)) },
 	})
 

@@ -261,13 +261,17 @@ func (e *env) define() {
 	}
 }
 
-// pack stores a chart of templates.
+// pack stores a chart of templates. Names with a dot are those of files.
 func (e *env) pack(kind, name, version, revision string, templates map[string]string) *meta.Artifact {
 	e.t.Helper()
 
 	files := map[string]string{"app/Chart.yaml": fmt.Sprintf("{apiVersion: v2, name: app, version: %s, appVersion: '7'}", version)}
 	for name, text := range templates {
-		files["app/templates/"+name+".yaml"] = text
+		if strings.Contains(name, ".") {
+			files["app/"+name] = text
+		} else {
+			files["app/templates/"+name+".yaml"] = text
+		}
 	}
 
 	at := artifact.Location{

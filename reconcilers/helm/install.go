@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/release"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
 	"github.com/weir-dev/weir/reconcilers/engine"
@@ -43,26 +45,48 @@ func (a *attempt) install(ctx context.Context) outcome {
 }
 
 func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error {
+	c, err := a.chart(ctx, a.s)
+	if err != nil {
+		return err
+	}
+
+	if !spec.DisableSchemaValidation {
+		if err := checkSchemas(c, a.s.values); err != nil {
+			return err
+		}
+	}
+
+	createNamespace := spec.CreateNamespace && a.obj.Spec.TargetNamespace != ""
+
+	if err := a.define(ctx, c, spec.GetCRDs(), createNamespace, &h, func(cfg *action.Configuration, c *chart.Chart) (*release.Release, error) {
+		in := a.installer(ctx, cfg, spec, h)
+		in.DryRun, in.DryRunOption = true, dryRun
+
+		return in.Run(c, a.s.values)
+	}); err != nil {
+		return err
+	}
+
 	cfg, err := a.configuration(ctx, a.obj.GetReleaseNamespace(), a.name(), h)
 	if err != nil {
 		return err
 	}
 
-	c, err := a.s.chart(ctx, spec.GetCRDs())
-	if err != nil {
-		return err
-	}
-
-	in := action.NewInstall(cfg)
-	in.ReleaseName, in.Namespace, in.Timeout = a.name(), a.obj.GetReleaseNamespace(), h.timeout
-	in.Wait, in.WaitForJobs, in.DisableHooks = !spec.DisableWait, !spec.DisableWaitForJobs, spec.DisableHooks
-	in.DisableOpenAPIValidation, in.SkipSchemaValidation = spec.DisableOpenAPIValidation, spec.DisableSchemaValidation
-	in.Replace, in.TakeOwnership, in.SkipCRDs, in.Devel = spec.Replace, h.takeOwnership, true, true
-	in.CreateNamespace = spec.CreateNamespace && a.obj.Spec.TargetNamespace != ""
-
-	in.EnableDNS, in.PostRenderer = a.AllowDNS, a.postRenderer(ctx)
-
+	in := a.installer(ctx, cfg, spec, h)
+	in.CreateNamespace = createNamespace
 	_, err = in.Run(c, a.s.values)
 
 	return err //nolint:wrapcheck // it says what it is about
+}
+
+// installer returns Helm's install as the spec has it. Schemas are checked before.
+func (a *attempt) installer(ctx context.Context, cfg *action.Configuration, spec v2.Install, h how) *action.Install {
+	in := action.NewInstall(cfg)
+	in.ReleaseName, in.Namespace, in.Timeout = a.name(), a.obj.GetReleaseNamespace(), h.timeout
+	in.Wait, in.WaitForJobs, in.DisableHooks = !spec.DisableWait, !spec.DisableWaitForJobs, spec.DisableHooks
+	in.DisableOpenAPIValidation, in.SkipSchemaValidation = spec.DisableOpenAPIValidation, true
+	in.Replace, in.TakeOwnership, in.SkipCRDs, in.Devel = spec.Replace, h.takeOwnership, true, true
+	in.EnableDNS, in.PostRenderer = a.AllowDNS, a.postRenderer(ctx)
+
+	return in
 }

@@ -149,12 +149,18 @@ type scope struct {
 	metadata  *chart.Metadata
 	ociDigest string // of the chart, if it came from a registry
 
+	chart     *chart.Chart // shared; see reconciler.chart
+	giveChart func()
+
 	site   *reconciler    // works in the cluster of the release; set by enter
 	visit  *remote.Visit  // of a remote cluster, while something is done there
 	client *access.Client // acts as the service account; set by enter
 
 	// saved tells that the status says where Helm keeps the release.
 	saved bool
+
+	// recalled tells that a release was made of which the status did not tell; set by release.
+	recalled bool
 
 	// compared tells that the cluster was compared with the release; set by release.
 	compared bool
@@ -166,6 +172,7 @@ type scope struct {
 // reconciler holds what the steps share beyond one run. That of a remote cluster has the Access, Applier and Hub of that one.
 type reconciler struct {
 	Deps
+	shelf *shelf
 }
 
 // Kind declares how a HelmRelease is reconciled.
@@ -176,7 +183,7 @@ func Kind(d Deps) engine.Kind[*v2.HelmRelease, scope] {
 
 	d.RequeueDependency = cmp.Or(d.RequeueDependency, 30*time.Second)
 	d.SnapshotDigest = cmp.Or(d.SnapshotDigest, digest.SHA256)
-	r := &reconciler{Deps: d}
+	r := &reconciler{Deps: d, shelf: &shelf{}}
 
 	return engine.Kind[*v2.HelmRelease, scope]{
 		Name:       v2.HelmReleaseKind,
@@ -209,6 +216,10 @@ func Kind(d Deps) engine.Kind[*v2.HelmRelease, scope] {
 }
 
 func closeRun(s *scope) {
+	if s.giveChart != nil {
+		s.giveChart()
+	}
+
 	if s.files != nil {
 		_ = s.files.Close() // it was only read
 	}

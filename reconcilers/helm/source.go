@@ -189,23 +189,6 @@ func (r *reconciler) track(s *scope) error {
 	return nil
 }
 
-// chart reads the whole chart. Helm changes what it is given, so that every action reads its own. A chart with definitions that the
-// policy wants to be applied is refused: without them, what needs them would be released nevertheless.
-func (s *scope) chart(ctx context.Context, crds string) (*chart.Chart, error) {
-	c, err := s.files.Load(ctx, s.path)
-	if err != nil {
-		return nil, fmt.Errorf("load chart: %w", err)
-	}
-
-	if crds != v2.CRDsSkip && len(c.CRDObjects()) > 0 {
-		return nil, fmt.Errorf("the chart has custom resource definitions, which can only be left out yet: set crds to %s", v2.CRDsSkip)
-	}
-
-	c.Metadata.Version = s.metadata.Version
-
-	return c, nil
-}
-
 // load composes the values.
 func (r *reconciler) load(ctx context.Context, obj *v2.HelmRelease, s *scope) error {
 	var err error

@@ -2,8 +2,12 @@ package helm
 
 import (
 	"context"
+	"maps"
 
 	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/release"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
 	"github.com/weir-dev/weir/reconcilers/engine"
@@ -44,27 +48,58 @@ func (a *attempt) upgrade(ctx context.Context) outcome {
 }
 
 func (a *attempt) runUpgrade(ctx context.Context, spec v2.Upgrade, h how) error {
+	c, err := a.chart(ctx, a.s)
+	if err != nil {
+		return err
+	}
+
+	if err := a.checkUpgrade(c, spec); err != nil {
+		return err
+	}
+
+	if err := a.define(ctx, c, spec.GetCRDs(), false, &h, func(cfg *action.Configuration, c *chart.Chart) (*release.Release, error) {
+		up := a.upgrader(ctx, cfg, spec, h)
+		up.DryRun, up.DryRunOption = true, dryRun
+
+		return up.Run(a.name(), c, a.s.values)
+	}); err != nil {
+		return err
+	}
+
 	cfg, err := a.configuration(ctx, a.obj.GetReleaseNamespace(), a.name(), h)
 	if err != nil {
 		return err
 	}
 
-	c, err := a.s.chart(ctx, spec.GetCRDs())
-	if err != nil {
-		return err
+	_, err = a.upgrader(ctx, cfg, spec, h).Run(a.name(), c, a.s.values)
+
+	return err //nolint:wrapcheck // it says what it is about
+}
+
+// checkUpgrade checks the values of an upgrade against the schemas of the chart: those that are wanted, on top of those that stay.
+func (a *attempt) checkUpgrade(c *chart.Chart, spec v2.Upgrade) error {
+	values := a.s.values
+
+	switch {
+	case spec.DisableSchemaValidation:
+		return nil
+	case spec.PreserveValues && a.latest != nil:
+		values = chartutil.MergeTables(maps.Clone(values), a.latest.Config)
 	}
 
+	return checkSchemas(c, values)
+}
+
+// upgrader returns Helm's upgrade as the spec has it. Schemas are checked before.
+func (a *attempt) upgrader(ctx context.Context, cfg *action.Configuration, spec v2.Upgrade, h how) *action.Upgrade {
 	up := action.NewUpgrade(cfg)
 	up.Namespace, up.Timeout, up.MaxHistory = a.obj.GetReleaseNamespace(), h.timeout, a.obj.GetMaxHistory()
 	up.Wait, up.WaitForJobs, up.DisableHooks = !spec.DisableWait, !spec.DisableWaitForJobs, spec.DisableHooks
-	up.DisableOpenAPIValidation, up.SkipSchemaValidation = spec.DisableOpenAPIValidation, spec.DisableSchemaValidation
+	up.DisableOpenAPIValidation, up.SkipSchemaValidation = spec.DisableOpenAPIValidation, true
 	up.ResetValues, up.ReuseValues = !spec.PreserveValues, spec.PreserveValues
 	up.Force, up.CleanupOnFail = spec.Force && !h.serverSide, spec.CleanupOnFail
 	up.TakeOwnership, up.SkipCRDs, up.Devel = h.takeOwnership, true, true
-
 	up.EnableDNS, up.PostRenderer = a.AllowDNS, a.postRenderer(ctx)
 
-	_, err = up.Run(a.name(), c, a.s.values)
-
-	return err //nolint:wrapcheck // it says what it is about
+	return up
 }

@@ -112,6 +112,10 @@ func (c *Client) mapping(obj *unstructured.Unstructured, brought map[schema.Grou
 	if err == nil || !apimeta.IsNoMatchError(err) {
 		return m, err
 	}
+	if m, ok := definitions(c.Definitions)[gvk.GroupKind()]; ok {
+		m.Version = gvk.Version
+		return m, nil
+	}
 	if m, ok := brought[gvk.GroupKind()]; ok && c.ServerSide {
 		m.Version = gvk.Version
 		return m, nil

@@ -10,6 +10,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/storage"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/resource"
 
@@ -38,6 +39,8 @@ type Options struct {
 	Permit Permit
 	// Rules compute the health of kinds.
 	Rules map[schema.GroupKind]health.Rule
+	// Definitions are about to be in the cluster: what they define counts as served.
+	Definitions []*unstructured.Unstructured
 	// Log takes what Helm has to say. Nil discards it.
 	Log func(format string, args ...any)
 }

@@ -17,7 +17,7 @@ import (
 // Definitions returns the custom resource definitions of a chart, and of its subcharts that the values switch on, with the labels of
 // their origin. What else is in the directories for definitions, or is there twice, is dropped and named.
 func Definitions(c *chart.Chart, values map[string]any, obj *v2.HelmRelease) (crds []*unstructured.Unstructured, dropped []string, err error) {
-	c = clone(c)
+	c = Clone(c)
 	if err := chartutil.ProcessDependenciesWithMerge(c, chartutil.Values(cloneValues(values))); err != nil {
 		return nil, nil, fmt.Errorf("choose subcharts: %w", err)
 	}
@@ -108,8 +108,8 @@ func replace(ctx context.Context, client *access.Client, manager string, crd *un
 	return err //nolint:wrapcheck // the caller says of what
 }
 
-// clone returns a chart that Helm may change, which it does when it chooses subcharts. The files are those of the original.
-func clone(c *chart.Chart) *chart.Chart {
+// Clone returns a chart that Helm may change, which it does when it chooses subcharts. The files are those of the original.
+func Clone(c *chart.Chart) *chart.Chart {
 	out := &chart.Chart{
 		Raw: c.Raw, Lock: c.Lock, Templates: c.Templates, Schema: c.Schema, Files: c.Files, Values: cloneValues(c.Values),
 	}
@@ -129,7 +129,7 @@ func clone(c *chart.Chart) *chart.Chart {
 	}
 
 	for _, d := range c.Dependencies() {
-		out.AddDependency(clone(d))
+		out.AddDependency(Clone(d))
 	}
 
 	return out
