@@ -24,6 +24,8 @@ type book struct {
 	made   state.Made
 	stored bool
 
+	created *release.Release // by the action
+
 	// renderer of the action, if it makes a release of a chart.
 	renderer *render.Renderer
 }
@@ -56,6 +58,8 @@ func (b *book) Create(key string, r *release.Release) error {
 	if err := b.Secrets.Create(key, r); err != nil {
 		return err //nolint:wrapcheck // Helm compares it
 	}
+
+	b.created = r
 
 	return b.observe(r)
 }

@@ -34,7 +34,7 @@ const (
 func (r *reconciler) detector(ctx context.Context, obj *v2.HelmRelease, s *scope, deployed *release.Release) *drift.Detector {
 	d := &drift.Detector{
 		Client: s.client, Applier: r.Applier, Owner: Owner(client.ObjectKeyFromObject(obj)), Release: deployed,
-		Builder: kube.New(ctx, kube.Options{Client: s.client, Release: deployed.Name, Namespace: deployed.Namespace}),
+		Builder: r.builder(ctx, s, deployed),
 	}
 
 	if obj.Spec.DriftDetection != nil {
@@ -44,6 +44,11 @@ func (r *reconciler) detector(ctx context.Context, obj *v2.HelmRelease, s *scope
 	d.Digest = digest.FromString(fmt.Sprintf("%q %q %s", obj.Status.History.Latest().Digest, r.account(obj), said(d.Ignore))).String()
 
 	return d
+}
+
+// builder returns what reads the objects of a release.
+func (r *reconciler) builder(ctx context.Context, s *scope, of *release.Release) drift.Builder {
+	return kube.New(ctx, kube.Options{Client: s.client, Release: of.Name, Namespace: of.Namespace})
 }
 
 // said writes rules down.

@@ -89,7 +89,9 @@ func (r *reconciler) look(ctx context.Context, obj *v2.HelmRelease, s *scope) (*
 		return seen, err
 	}
 
+	known := newestDigest(obj)
 	seen.failed, err = seen.book.recall(seen.latest)
+	s.recalled = s.recalled || newestDigest(obj) != known
 
 	return seen, err
 }
@@ -119,6 +121,7 @@ func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, s
 	if decision.Action == state.None && (observed.State == state.InSync || observed.State == state.Drifted) {
 		settle(obj)
 		settleDrift(obj, observed.State)
+		r.restoreInventory(ctx, obj, s, latest)
 
 		return true, nil
 	}
@@ -191,6 +194,7 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 	}
 
 	out.set(obj)
+	a.takeInventory(ctx, d.Action, out.err != nil)
 
 	if latest := obj.Status.History.Latest(); out.err == nil && out.condition == v2.ReleasedCondition && !out.fails && obj.GetTest().Enable {
 		engine.Set(obj, v2.TestSuccessCondition, metav1.ConditionUnknown, v2.AwaitingTestsReason, fmt.Sprintf(
