@@ -21,11 +21,13 @@ import (
 
 // setupOperator adds the controllers of the operator itself.
 func setupOperator(p *Process) error {
-	if err := setupInstance(p); err != nil {
-		return err
+	for _, setup := range []func(*Process) error{setupInstance, setupResourceSet, setupReport} {
+		if err := setup(p); err != nil {
+			return err
+		}
 	}
 
-	return setupReport(p)
+	return nil
 }
 
 // setupReport adds the controller of the FluxReport. It runs at its interval, when an annotation of it changes, and when the

@@ -111,7 +111,7 @@ func parse(args []string, getenv func(string) string) (config, error) {
 
 	c.ownFlags(fs)
 	c.commonFlags(fs, getenv)
-	c.reconcileFlags(fs)
+	c.reconcileFlags(fs, getenv)
 	c.storageFlags(fs, getenv)
 	c.sourceFlags(fs)
 
@@ -163,10 +163,10 @@ func (c *config) commonFlags(fs *pflag.FlagSet, getenv func(string) string) {
 		"The ConfigMaps and Secrets whose changes make those that refer to them reconcile.")
 }
 
-func (c *config) reconcileFlags(fs *pflag.FlagSet) {
+func (c *config) reconcileFlags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.BoolVar(&c.noCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse references to objects of other namespaces.")
-	fs.StringVar(&c.defaultSA, "default-service-account", "", "The ServiceAccount to impersonate for objects that name none.")
-	fs.StringVar(&c.identitySA, "default-workload-identity-service-account", "", "The ServiceAccount whose cloud identity is taken for objects that name none. Empty: that of --default-service-account.")
+	fs.StringVar(&c.defaultSA, "default-service-account", getenv("DEFAULT_SERVICE_ACCOUNT"), "The ServiceAccount to impersonate for objects that name none.")
+	fs.StringVar(&c.identitySA, "default-workload-identity-service-account", getenv("DEFAULT_WORKLOAD_IDENTITY_SERVICE_ACCOUNT"), "The ServiceAccount whose cloud identity is taken for objects that name none. Empty: that of --default-service-account.")
 	fs.StringVar(&c.kubeconfigSA, "default-kubeconfig-service-account", "", "The ServiceAccount that gives the identity for remote clusters where none is named.")
 	fs.StringVar(&c.decryption.DefaultServiceAccount, "default-decryption-service-account", "", "The ServiceAccount that gives the identity for key services where none is named.")
 	fs.StringVar(&c.decryption.AgeSecret, "sops-age-secret", "", "The Secret with age keys (*.agekey) for Kustomizations whose decryption names no Secret.")

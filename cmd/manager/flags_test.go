@@ -293,3 +293,29 @@ func TestReportingInterval(t *testing.T) {
 		})
 	}
 }
+
+// TestDefaultAccounts shows where the accounts of objects that name none come from.
+func TestDefaultAccounts(t *testing.T) {
+	environment := map[string]string{
+		"DEFAULT_SERVICE_ACCOUNT": "tenant", "DEFAULT_WORKLOAD_IDENTITY_SERVICE_ACCOUNT": "cloud",
+	}
+
+	for name, tc := range map[string]struct {
+		reason string
+		args   []string
+		want   [2]string
+	}{
+		"Environment": {reason: "Where the chart of Flux Operator says it.", want: [2]string{"tenant", "cloud"}},
+		"Both": {
+			reason: "The command line says more about this process.", want: [2]string{"other", "own"},
+			args: []string{"--default-service-account=other", "--default-workload-identity-service-account=own"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse(tc.args, func(key string) string { return environment[key] })
+			if got := [2]string{c.defaultSA, c.identitySA}; err != nil || got != tc.want {
+				t.Errorf("%s got %q, %v, want %q", tc.reason, got, err, tc.want)
+			}
+		})
+	}
+}
