@@ -13,6 +13,31 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
+const (
+	// maxDocument bounds a document: who reads YAML takes a hundred times its size. No object as large fits into a cluster.
+	maxDocument = 3 << 20
+	// maxValues bounds the values in all objects of a set.
+	maxValues = 2_000_000
+)
+
+// valuesIn returns how many values a value has, itself included.
+func valuesIn(v any) int {
+	n := 1
+
+	switch v := v.(type) {
+	case map[string]any:
+		for _, e := range v {
+			n += valuesIn(e)
+		}
+	case []any:
+		for _, e := range v {
+			n += valuesIn(e)
+		}
+	}
+
+	return n
+}
+
 // split returns the documents of a YAML stream: a line that begins with --- separates them, and may go on with a comment.
 func split(stream string) ([]string, error) {
 	var documents []string
@@ -39,6 +64,10 @@ func split(stream string) ([]string, error) {
 func decode(document string) (*unstructured.Unstructured, error) {
 	if strings.TrimSpace(document) == "" {
 		return nil, nil //nolint:nilnil // there is none
+	}
+
+	if len(document) > maxDocument {
+		return nil, errTooLarge
 	}
 
 	expanded, err := ingest.ExpandedAliases([]byte(document))

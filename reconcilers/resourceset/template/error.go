@@ -22,6 +22,7 @@ type Error struct {
 	Err error
 }
 
+// Error names the step, the place and the input, and says what is wrong.
 func (e *Error) Error() string {
 	var b strings.Builder
 
@@ -105,8 +106,7 @@ func evaluationFault(err error) error {
 		call, message = c[1]+": ", c[2]
 	}
 
-	var own fault
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[fault](err); ok {
 		message = string(own)
 	} else if !slices.ContainsFunc(harmless(), func(p string) bool { return strings.HasPrefix(message, p) }) {
 		message = "it cannot be evaluated with such a value"

@@ -141,7 +141,7 @@ func attempt(fn reflect.Value, args []reflect.Value) (out reflect.Value, err err
 		return results[0], nil
 	}
 
-	if own, ok := results[1].Interface().(fault); ok {
+	if own, ok := reflect.TypeAssert[fault](results[1].Elem()); ok {
 		return results[0], own
 	}
 

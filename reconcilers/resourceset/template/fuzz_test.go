@@ -79,8 +79,7 @@ func outcome(t *testing.T, rset *v1.ResourceSet, o template.Options) string {
 
 	set, err := render(t.Context(), rset, nil, o)
 	if err != nil {
-		var fault *template.Error
-		if !errors.As(err, &fault) {
+		if _, ok := errors.AsType[*template.Error](err); !ok {
 			t.Fatalf("no error of the ResourceSet: %v", err)
 		}
 

@@ -116,20 +116,26 @@ func TestHostileTemplates(t *testing.T) {
 		"Now":        {"nor is the clock", `<< now >>`, `function "now" not defined`},
 		"Aliases":    {"a small document stands for a huge one", bomb(), "the YAML aliases expand to more than"},
 		"AliasLoop":  {"an alias never comes to an end", "a: &a [*a]\nb: *a", "a YAML alias refers to itself"},
-		"ManyItems":  {"objects are counted", `<< range until 10001 >>` + object + "---\n<< end >>", "there are more objects than is allowed"},
-		"ManyInList": {"items are, too", "kind: List\nitems:\n<< range until 10001 >>- {apiVersion: v1, kind: A, metadata: {name: a}}\n<< end >>", "there are more objects than is allowed"},
+		"ManyItems":  {"objects are counted", `<< range until 101 >>` + object + "---\n<< end >>", "there are more objects than is allowed"},
+		"ManyInList": {"items are, too", "kind: List\nitems:\n<< range until 101 >>- {apiVersion: v1, kind: A, metadata: {name: a}}\n<< end >>", "there are more objects than is allowed"},
 
 		"ValueInRange":   {"the library quotes the value", `<< range inputs.secret >><< end >>`, "it cannot be evaluated with such a value"},
-		"ValueInEq":      {"the library quotes the value", `<< eq inputs.list inputs.list >>`, "it cannot be evaluated with such a value"},
+		"ValueInEq":      {"the library quotes the value", `<< $l := inputs.list >><< eq $l inputs.list >>`, "it cannot be evaluated with such a value"},
 		"ValueInDate":    {"the error of the function quotes it", `<< mustToDate "2006" inputs.secret >>`, "it cannot be called with such arguments"},
 		"ValueInPanic":   {"the panic of the function quotes it", `<< regexFind (print inputs.secret "(") "" >>`, "it is no regular expression"},
 		"ValueInLiteral": {"the context quotes a literal", `<< mustFromJson "hunter2" >>`, "line 1: mustFromJson: it cannot be called"},
 		"ValueInYAML":    {"the YAML library quotes it", "a: *<< inputs.secret >>\nb: &x y", "parse YAML: yaml: unknown anchor"},
-		"ValueInField":   {"types are no values", `<< inputs.secret.field >>`, "can't evaluate field field in type interface {}"},
+		"ValueInField":   {"types are no values", `<< inputs.secret.part >>`, "can't evaluate field part in type interface {}"},
 		"Fail":           {"what the template says itself is shown", `<< fail "say hello" >>`, "fail: say hello"},
 		"Divide":         {"the runtime panics", `<< div 1 0 >>`, "it cannot be called with such arguments"},
 		"NoClock":        {"there is none in these tests", `<< ago 1 >>`, "there is no clock"},
 
+		"LargeDocument": {"it fits into no cluster", "a: |\n  " + strings.Repeat("x", 1_900_000) + `<< repeat 1300000 "x" >>`, "a value is too large"},
+		"ManyValues": {
+			"each document is small",
+			`<< range until 25 >>` + object + "data: [" + strings.Repeat("a,", 100_000) + "]\n---\n<< end >>",
+			"the objects have more values than is allowed for one ResourceSet",
+		},
 		"NoObject":      {"a text is no object", `text`, "document 1 of resourcesTemplate with input [0]: it is no object"},
 		"NoKind":        {"an object has a kind", `apiVersion: v1`, "it has no kind"},
 		"NoName":        {"and a name", "apiVersion: v1\nkind: A", "it has no metadata.name"},
@@ -146,11 +152,10 @@ func TestHostileTemplates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			// Less steps than usual, for the detector of races makes each of them slow.
-			set, err := render(t.Context(), templated(tc.template), nil, template.Options{MaxSteps: 100_000})
+			// Fewer steps and objects than usual, for the detector of races makes each of them slow.
+			set, err := render(t.Context(), templated(tc.template), nil, template.Options{MaxSteps: 100_000, MaxObjects: 100})
 
-			var fault *template.Error
-			if !errors.As(err, &fault) {
+			if _, ok := errors.AsType[*template.Error](err); !ok {
 				t.Fatalf("%s: got %v, %v", tc.reason, set, err)
 			}
 
@@ -171,7 +176,7 @@ const object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 func bomb() string {
 	var b strings.Builder
 
-	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	b.WriteString("a0: &a0 [" + strings.Repeat("x, ", 10) + "]\n")
 
 	for i := range 9 {
 		line := strings.ReplaceAll("aN: &aN [*aM, *aM, *aM, *aM, *aM, *aM, *aM, *aM, *aM, *aM]\n", "M", string(rune('0'+i)))

@@ -15,8 +15,14 @@ import (
 	v1 "github.com/weir-dev/weir/api/controlplane/v1"
 )
 
-// MaxInputs bounds the inputs of one ResourceSet, combined or not.
-const MaxInputs = 10_000
+// The limits of the inputs of one ResourceSet.
+const (
+	// MaxInputs bounds how many there are, combined or not.
+	MaxInputs = 10_000
+
+	// MaxInputBytes bounds their JSON, before they are combined.
+	MaxInputBytes = 32 << 20
+)
 
 // The keys that inputs get.
 const (
@@ -50,6 +56,10 @@ func Combine(rset *v1.ResourceSet, providers []Provider) ([]Input, error) {
 		all = slices.Insert(all, 0, own)
 	}
 
+	if err := measure(all); err != nil {
+		return nil, err
+	}
+
 	lists := make([][]Input, 0, len(all))
 
 	for i := range all {
@@ -63,7 +73,7 @@ func Combine(rset *v1.ResourceSet, providers []Provider) ([]Input, error) {
 
 	switch name := rset.GetInputStrategy(); name {
 	case v1.InputStrategyFlatten:
-		return flatten(lists)
+		return slices.Concat(lists...), nil
 	case v1.InputStrategyPermute:
 		return permute(all, lists, rset.Spec.InputStrategy.IncludeEmptyProviders)
 	default:
@@ -126,13 +136,31 @@ func (p Provider) place(rset *v1.ResourceSet, i int) string {
 	return fmt.Sprintf("input %d of %s/%s/%s", i, p.Kind, p.Namespace, p.Name)
 }
 
-func flatten(lists [][]Input) ([]Input, error) {
-	all := slices.Concat(lists...)
-	if len(all) > MaxInputs {
-		return nil, tooMany(len(all))
+// measure refuses too many inputs, and too large ones, before they are read.
+func measure(providers []Provider) error {
+	n, bytes := 0, 0
+
+	for _, p := range providers {
+		n += len(p.Inputs)
+
+		for _, in := range p.Inputs {
+			for key, value := range in {
+				if bytes += len(key); value != nil {
+					bytes += len(value.Raw)
+				}
+			}
+		}
 	}
 
-	return all, nil
+	if n > MaxInputs {
+		return tooMany(n)
+	}
+
+	if bytes > MaxInputBytes {
+		return &Error{Place: "inputs", Err: fmt.Errorf("they have %d bytes, more than the limit of %d", bytes, MaxInputBytes)}
+	}
+
+	return nil
 }
 
 func tooMany(n int) error {

@@ -116,6 +116,12 @@ func TestCombine(t *testing.T) {
 			[]template.Provider{provider(rsip, "ns", "a", 10_000)},
 			want{Err: "inputs: there are 10001 inputs, more than the limit of 10000"},
 		},
+		"TooLarge": {
+			"so are bytes",
+			nil, 0,
+			[]template.Provider{{Kind: rsip, Inputs: []v1.ResourceSetInput{{"n": {Raw: make([]byte, template.MaxInputBytes)}}}}},
+			want{Err: "inputs: they have 33554433 bytes, more than the limit of 33554432"},
+		},
 		"NotJSON": {
 			"the value is not told",
 			nil, 0,

@@ -39,7 +39,7 @@ func prices() map[string]price {
 		"deepEqual": func(a []any) (int, error) { return weigh(a...) },
 	}
 
-	for _, name := range strings.Fields(`
+	for name := range strings.FieldsSeq(`
 		print println html js urlquery toString quote squote cat toStrings sortAlpha toDecimal toYaml mustToYaml
 		toJson mustToJson toPrettyJson mustToPrettyJson toRawJson mustToRawJson`) {
 		out[name] = func(a []any) (int, error) { return weigh(a...) }

@@ -127,38 +127,51 @@ func (s *Set) requests() ([]request, error) {
 	var copies, kubeconfigs, checksums []request
 
 	for _, u := range s.Objects() {
-		annotations := u.GetAnnotations()
-
-		if from, ok := annotations[v1.CopyFromAnnotation]; ok && (isCore(u, configMap) || isCore(u, secret)) {
-			r, err := named(u, Copy, u.GetKind(), from)
-			if err != nil {
-				return nil, err
-			}
-
-			copies = append(copies, r)
-		}
-
-		if from, ok := annotations[v1.ConvertKubeConfigFromAnnotation]; ok && isCore(u, configMap) {
-			from, key, _ := strings.Cut(from, ":")
-
-			r, err := named(u, Kubeconfig, secret, from)
-			if err != nil {
-				return nil, err
-			}
-
-			r.key = key
-			kubeconfigs = append(kubeconfigs, r)
-		}
-
-		more, err := summed(u, u.Object)
+		copied, err := copied(u)
 		if err != nil {
 			return nil, err
 		}
 
-		checksums = append(checksums, more...)
+		converted, err := converted(u)
+		if err != nil {
+			return nil, err
+		}
+
+		summed, err := summed(u, u.Object)
+		if err != nil {
+			return nil, err
+		}
+
+		copies, kubeconfigs, checksums = append(copies, copied...), append(kubeconfigs, converted...), append(checksums, summed...)
 	}
 
 	return slices.Concat(copies, kubeconfigs, checksums), nil
+}
+
+// copied returns the request of a ConfigMap or Secret for the data of another, if it has one.
+func copied(u *unstructured.Unstructured) ([]request, error) {
+	from, ok := u.GetAnnotations()[v1.CopyFromAnnotation]
+	if !ok || !isCore(u, configMap) && !isCore(u, secret) {
+		return nil, nil
+	}
+
+	r, err := named(u, Copy, u.GetKind(), from)
+
+	return []request{r}, err
+}
+
+// converted returns the request of a ConfigMap for a kubeconfig, if it has one.
+func converted(u *unstructured.Unstructured) ([]request, error) {
+	from, ok := u.GetAnnotations()[v1.ConvertKubeConfigFromAnnotation]
+	if !ok || !isCore(u, configMap) {
+		return nil, nil
+	}
+
+	from, key, _ := strings.Cut(from, ":")
+	r, err := named(u, Kubeconfig, secret, from)
+	r.key = key
+
+	return []request{r}, err
 }
 
 // named returns a request for <namespace>/<name>.

@@ -43,7 +43,7 @@ type Options struct {
 // The limits of Options.
 const (
 	DefaultMaxObjects = 10_000
-	DefaultMaxBytes   = 64 << 20
+	DefaultMaxBytes   = 32 << 20
 	DefaultMaxSteps   = 1_000_000
 )
 
@@ -57,7 +57,7 @@ func Render(ctx context.Context, rset *v1.ResourceSet, inputs []Input, o Options
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxSteps = cmp.Or(o.MaxSteps, DefaultMaxSteps)
 
-	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects}
+	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects, values: maxValues}
 
 	set := &Set{}
 
@@ -97,6 +97,7 @@ type renderer struct {
 	inputs  []Input
 	sandbox *sandbox
 	left    int // objects that there may still be
+	values  int // and values in them
 }
 
 func (r *renderer) step(step v1.ResourceSetStep) ([]*unstructured.Unstructured, error) {
@@ -130,18 +131,7 @@ func (r *renderer) resources(items []*apiextensionsv1.JSON) ([]*unstructured.Uns
 	var objects []*unstructured.Unstructured
 
 	if r.bare() {
-		for i, item := range items {
-			u, err := decodeItem(item)
-			if err == nil {
-				objects, err = r.add(objects, u, false)
-			}
-
-			if err != nil {
-				return nil, &Error{Place: itemPlace(i), Err: err}
-			}
-		}
-
-		return objects, nil
+		return r.asTheyAre(items)
 	}
 
 	programs, err := r.programs(items)
@@ -160,12 +150,30 @@ func (r *renderer) resources(items []*apiextensionsv1.JSON) ([]*unstructured.Uns
 	return objects, nil
 }
 
+// asTheyAre returns the items without rendering them.
+func (r *renderer) asTheyAre(items []*apiextensionsv1.JSON) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+
+	for i, item := range items {
+		u, err := decodeItem(item)
+		if err == nil {
+			objects, err = r.add(objects, u, false)
+		}
+
+		if err != nil {
+			return nil, r.fault(itemPlace(i), nil, 0, err)
+		}
+	}
+
+	return objects, nil
+}
+
 func itemPlace(i int) string { return fmt.Sprintf("resources[%d]", i) }
 
 // fault returns the error of a place with an input; that of the context stays as it is.
 func (r *renderer) fault(place string, input Input, n int, err error) error {
-	var own fault
-	if !errors.As(err, &own) {
+	own, ok := errors.AsType[fault](err)
+	if !ok {
 		return err
 	}
 
@@ -227,12 +235,7 @@ func (r *renderer) item(objects []*unstructured.Unstructured, p *program, input 
 		return nil, fault("it renders to more than one document")
 	}
 
-	u, err := decode(text)
-	if err != nil {
-		return nil, err
-	}
-
-	return r.add(objects, u, true)
+	return r.document(objects, text)
 }
 
 // template renders a field resourcesTemplate.
@@ -267,18 +270,23 @@ func (r *renderer) template(text string) ([]*unstructured.Unstructured, error) {
 		}
 
 		for i, document := range documents {
-			u, err := decode(document)
-			if err == nil {
-				objects, err = r.add(objects, u, true)
-			}
-
-			if err != nil {
+			if objects, err = r.document(objects, document); err != nil {
 				return nil, r.fault(fmt.Sprintf("document %d of %s", i+1, place), input, n, err)
 			}
 		}
 	}
 
 	return objects, nil
+}
+
+// document appends what a document holds.
+func (r *renderer) document(objects []*unstructured.Unstructured, text string) ([]*unstructured.Unstructured, error) {
+	u, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+
+	return r.add(objects, u, true)
 }
 
 // add appends an object, or those of a list, but for those that are switched off.
@@ -299,6 +307,10 @@ func (r *renderer) add(
 	}
 
 	for _, u := range all {
+		if r.values -= valuesIn(u.Object); r.values < 0 {
+			return nil, fault("the objects have more values than is allowed for one ResourceSet")
+		}
+
 		if switched && meta.Disabled(u.GetAnnotations(), v1.ReconcileAnnotation) {
 			continue
 		}

@@ -77,8 +77,7 @@ func show(t testing.TB, set *template.Set, err error) string {
 	t.Helper()
 
 	if err != nil {
-		var fault *template.Error
-		if !errors.As(err, &fault) {
+		if _, ok := errors.AsType[*template.Error](err); !ok {
 			t.Errorf("the error is none of the ResourceSet: %v", err)
 		}
 

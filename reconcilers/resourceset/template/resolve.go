@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -181,11 +182,8 @@ func isIt(source *unstructured.Unstructured, ref Reference) error {
 func merged(into, from map[string]any) map[string]any {
 	out := make(map[string]any, len(into)+len(from))
 
-	for _, m := range []map[string]any{into, from} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+	maps.Copy(out, into)
+	maps.Copy(out, from)
 
 	return out
 }

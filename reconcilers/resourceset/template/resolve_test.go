@@ -279,15 +279,14 @@ spec: {template: {metadata: {annotations: {fluxcd.controlplane.io/checksumFrom: 
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
-	err = set.Resolve(t.Context(), template.ReaderFunc(func(_ context.Context, r template.Reference) (*unstructured.Unstructured, error) {
+	err = set.Resolve(t.Context(), template.ReaderFunc(func(context.Context, template.Reference) (*unstructured.Unstructured, error) {
 		return nil, errAbsent
 	}))
 	if !errors.Is(err, errAbsent) {
 		t.Errorf("the error of the reader is lost: %v", err)
 	}
 
-	var fault *template.Error
-	if errors.As(err, &fault) {
+	if _, ok := errors.AsType[*template.Error](err); ok {
 		t.Errorf("that something is not there yet is no fault of the ResourceSet: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -181,11 +182,8 @@ func (s *Set) mark(m *meta.CommonMetadata) {
 func with(all, more map[string]string) map[string]string {
 	out := make(map[string]string, len(all)+len(more))
 
-	for _, m := range []map[string]string{all, more} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+	maps.Copy(out, all)
+	maps.Copy(out, more)
 
 	return out
 }
