@@ -13,12 +13,8 @@ import (
 	"github.com/weir-dev/weir/reconcilers/ingest"
 )
 
-const (
-	// maxDocument bounds a document: who reads YAML takes a hundred times its size. No object as large fits into a cluster.
-	maxDocument = 3 << 20
-	// maxValues bounds the values in all objects of a set.
-	maxValues = 2_000_000
-)
+// maxDocument bounds a document: who reads YAML takes a hundred times its size. No object as large fits into a cluster.
+const maxDocument = 3 << 20
 
 // valuesIn returns how many values a value has, itself included.
 func valuesIn(v any) int {

@@ -131,11 +131,7 @@ func TestHostileTemplates(t *testing.T) {
 		"NoClock":        {"there is none in these tests", `<< ago 1 >>`, "there is no clock"},
 
 		"LargeDocument": {"it fits into no cluster", "a: |\n  " + strings.Repeat("x", 1_900_000) + `<< repeat 1300000 "x" >>`, "a value is too large"},
-		"ManyValues": {
-			"each document is small",
-			`<< range until 25 >>` + object + "data: [" + strings.Repeat("a,", 100_000) + "]\n---\n<< end >>",
-			"the objects have more values than is allowed for one ResourceSet",
-		},
+
 		"NoObject":      {"a text is no object", `text`, "document 1 of resourcesTemplate with input [0]: it is no object"},
 		"NoKind":        {"an object has a kind", `apiVersion: v1`, "it has no kind"},
 		"NoName":        {"and a name", "apiVersion: v1\nkind: A", "it has no metadata.name"},
@@ -213,6 +209,11 @@ func TestLimitsOfAll(t *testing.T) {
 			"so is what all take",
 			many(`<< range until 90 >><< end >>`, 100), template.Options{MaxSteps: 150},
 			"resourcesTemplate with input [59]: line 1: the template takes too many steps",
+		},
+		"Values": {
+			"so are values: each of these objects has five",
+			many(object, 100), template.Options{MaxValues: 52},
+			"document 1 of resourcesTemplate with input [10]: the objects have more values than is allowed for one ResourceSet",
 		},
 		"Objects": {
 			"so are objects",

@@ -32,6 +32,9 @@ type Options struct {
 	// MaxObjects that one ResourceSet may have. 0 stands for DefaultMaxObjects.
 	MaxObjects int
 
+	// MaxValues that they may have in all. 0 stands for DefaultMaxValues.
+	MaxValues int
+
 	// MaxBytes that the templates of one ResourceSet may print in all. 0 stands for DefaultMaxBytes.
 	MaxBytes int
 
@@ -43,6 +46,7 @@ type Options struct {
 // The limits of Options.
 const (
 	DefaultMaxObjects = 10_000
+	DefaultMaxValues  = 2_000_000
 	DefaultMaxBytes   = 32 << 20
 	DefaultMaxSteps   = 1_000_000
 )
@@ -54,10 +58,11 @@ const (
 // An error of the ResourceSet is of the type *Error; others are those of the context and of Scopes.
 func Render(ctx context.Context, rset *v1.ResourceSet, inputs []Input, o Options) (*Set, error) {
 	o.MaxObjects = cmp.Or(o.MaxObjects, DefaultMaxObjects)
+	o.MaxValues = cmp.Or(o.MaxValues, DefaultMaxValues)
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxSteps = cmp.Or(o.MaxSteps, DefaultMaxSteps)
 
-	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects, values: maxValues}
+	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects, values: o.MaxValues}
 
 	set := &Set{}
 
