@@ -57,6 +57,16 @@ func (*Loan) ToRESTMapper() (apimeta.RESTMapper, error) { return nil, errLoanDis
 
 // REST returns a client for a version of a group, with a library's own way to encode objects.
 func (l *Loan) REST(gv schema.GroupVersion, content rest.ContentConfig) (*rest.RESTClient, error) {
+	return l.through(l, gv, content)
+}
+
+// Nothing returns a client as REST does for which no object exists. It sends no request. It is for libraries that look whether objects
+// exist where that makes no difference.
+func (l *Loan) Nothing(gv schema.GroupVersion, content rest.ContentConfig) (*rest.RESTClient, error) {
+	return l.through(nothing{}, gv, content)
+}
+
+func (l *Loan) through(t http.RoundTripper, gv schema.GroupVersion, content rest.ContentConfig) (*rest.RESTClient, error) {
 	config, err := l.ToRESTConfig()
 	if err != nil {
 		return nil, err
@@ -67,7 +77,7 @@ func (l *Loan) REST(gv schema.GroupVersion, content rest.ContentConfig) (*rest.R
 	}
 	config.ContentConfig = content
 	config.GroupVersion = &gv
-	client, err := rest.RESTClientForConfigAndClient(config, &http.Client{Transport: l})
+	client, err := rest.RESTClientForConfigAndClient(config, &http.Client{Transport: t})
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %q: %w", gv, err)
 	}
@@ -96,10 +106,29 @@ func (l *Loan) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	return respond(req, code, raw), nil
+}
+
+func respond(req *http.Request, code int, raw []byte) *http.Response {
 	return &http.Response{
 		StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
 		Header: http.Header{"Content-Type": {acceptJSON}}, Body: io.NopCloser(bytes.NewReader(raw)), ContentLength: int64(len(raw)),
-	}, nil
+	}
+}
+
+// nothing is a cluster without objects.
+type nothing struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (nothing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodGet {
+		return nil, errLoanReads
+	}
+	raw, code, err := refusal(apierrors.NewNotFound(schema.GroupResource{}, "").Status())
+	if err != nil {
+		return nil, err
+	}
+	return respond(req, code, raw), nil
 }
 
 // get reads what a request asks for. What is served in a version is asked for once.

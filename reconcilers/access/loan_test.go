@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/weir-dev/weir/reconcilers/access"
@@ -145,5 +146,23 @@ func TestReplace(t *testing.T) {
 	}
 	if _, err := c.Logs(t.Context(), ref.Namespace, "none", "none", 1, 1); !apierrors.IsNotFound(err) {
 		t.Errorf("the log of a pod that is not there: got %v", err)
+	}
+}
+
+// TestNothing has no objects, and asks nobody.
+func TestNothing(t *testing.T) {
+	loan := (&access.Client{}).Lend(t.Context())
+
+	c, err := loan.Nothing(schema.GroupVersion{Version: "v1"}, resource.UnstructuredPlusDefaultContentConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := c.Get().Namespace("any").Resource("pods").Name("any").Do(t.Context()).Error(); !apierrors.IsNotFound(err) {
+		t.Errorf("got %v", err)
+	}
+
+	if err := c.Delete().Namespace("any").Resource("pods").Name("any").Do(t.Context()).Error(); err == nil {
+		t.Error("it can be changed")
 	}
 }

@@ -79,7 +79,7 @@ func TestRequests(t *testing.T) {
 	if _, err := b.install(kube.New(b.ctx(), o), charted(t, templates)); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "install", map[string]int{"get": 3, "dry-run": 3, "apply": 3}, b.counter.Take("watch", "list", "discover"))
+	same(t, "install", map[string]int{"dry-run": 3, "apply": 3}, b.counter.Take("watch", "list", "discover"))
 	templates["a"] = config("a", "two")
 	if _, err := b.upgrade(kube.New(b.ctx(), o), charted(t, templates), false); err != nil {
 		t.Fatal(err)

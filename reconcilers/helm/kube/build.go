@@ -157,14 +157,19 @@ func (c *Client) info(obj *unstructured.Unstructured, m access.Mapping) (*resour
 	}, nil
 }
 
-// reader returns what Helm reads objects of a version with, to see whether they exist.
+// reader returns what Helm reads objects of a version with, to see whether they exist. If they are applied and taken over anyway, that
+// makes no difference, and would cost a request for each.
 func (c *Client) reader(gv schema.GroupVersion) (resource.RESTClient, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r, ok := c.readers[gv]; ok {
 		return r, nil
 	}
-	r, err := c.loan.REST(gv, resource.UnstructuredPlusDefaultContentConfig())
+	open := c.loan.REST
+	if c.ServerSide && c.TakeOwnership {
+		open = c.loan.Nothing
+	}
+	r, err := open(gv, resource.UnstructuredPlusDefaultContentConfig())
 	if err != nil {
 		return nil, err
 	}
