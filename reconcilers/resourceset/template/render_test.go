@@ -143,3 +143,38 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+// TestSame holds that nothing in a template is up to chance: objects that change by themselves would be applied for ever.
+func TestSame(t *testing.T) {
+	t.Parallel()
+
+	const text = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: a}
+data:
+  keys: << keys inputs | join "," >>
+  values: << values inputs | join "," | quote >>
+  random: << randInt 0 1000000 | quote >>
+  json: << toJson inputs | squote >>
+`
+
+	seen := map[string]bool{}
+
+	for range 30 {
+		set, err := render(t.Context(), templated(text), nil, template.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		digest, err := set.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		seen[digest] = true
+	}
+
+	if len(seen) != 1 {
+		t.Errorf("the same rendered to %d different sets", len(seen))
+	}
+}
