@@ -83,12 +83,28 @@ type env struct {
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
+	wrong time.Duration // that it was set wrong
+	began time.Time
+}
+
+// set makes the clock jump, without any time going by.
+func (c *clock) set(wrong time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong = wrong
+}
+
+// uptime is the time that has gone by, whatever the clock says.
+func (c *clock) uptime() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.began) + c.ahead
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
+	return time.Now().Add(c.ahead + c.wrong)
 }
 
 func (c *clock) advance(d time.Duration) {
@@ -110,7 +126,7 @@ func start(t *testing.T) *env {
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: kinds})
 	must(t, err)
-	e := &env{t: t, whole: t, ctx: t.Context(), c: c, wire: &wire{}, clock: &clock{}, woken: make(chan struct{}, 1), planKey: sameKey, carried: embedded.slim}
+	e := &env{t: t, whole: t, ctx: t.Context(), c: c, wire: &wire{}, clock: &clock{began: time.Now()}, woken: make(chan struct{}, 1), planKey: sameKey, carried: embedded.slim}
 	e.image = "registry.example.com/weir:v0.1.0@sha256:" + strings.Repeat("0", 64)
 	config = rest.CopyConfig(config)
 	config.Wrap(e.wire.wrap)
@@ -180,7 +196,7 @@ func (e *env) restart() {
 		builder = e.builder(dist)
 	}
 	kind := instance.Kind(instance.Deps{
-		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Namespace: namespace, Operator: e.operator,
+		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Uptime: e.clock.uptime, Namespace: namespace, Operator: e.operator,
 		Wake: func(types.NamespacedName) { wake(access.ID{}, health.Settled) },
 		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})

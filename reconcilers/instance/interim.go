@@ -36,6 +36,9 @@ func (r *reconciler) detour(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	if good.details.Artifact == nil {
 		return false, errors.New("the release that runs came with an operator that is gone")
 	}
+	if r.Releases == nil {
+		return false, errors.New("this operator has no access to registries")
+	}
 	key := digest + "\n" + good.details.Revision + "\n" + s.credentials
 	if s.memory.interim.useless == key {
 		return false, nil

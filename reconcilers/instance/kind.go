@@ -68,6 +68,10 @@ type Deps struct {
 
 	// Now is the clock. Nil means the machine's.
 	Now func() time.Time
+
+	// Uptime is the time since some moment in the life of this process, and goes on evenly when the clock is set. Nil means that of the
+	// machine.
+	Uptime func() time.Duration
 }
 
 // Owner returns who applies the objects of the instance: the key under which the applier and the hub know it.
@@ -125,6 +129,10 @@ type outcome struct {
 func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Uptime == nil {
+		begin := time.Now()
+		d.Uptime = func() time.Duration { return time.Since(begin) }
 	}
 	r := &reconciler{Deps: d}
 	r.credentials.hub, r.credentials.wake = d.Home.Hub, d.Wake

@@ -32,6 +32,8 @@ type memory struct {
 	good        *record     // of the last good release, once it was read or written
 	newer       []access.ID // definitions that cannot go back to those of the last good release
 	lost        time.Time   // when a revision that soaks was no longer healthy; zero if it is
+	healthy     span        // of a revision that soaks
+	rollout     span        // of the operator's image
 	storage     storage     // of the cluster
 	interim     interim
 	plans       plans

@@ -100,7 +100,8 @@ func (r *reconciler) sightOperator(ctx context.Context, obj *fluxv1.FluxInstance
 		return x
 	}
 	if x.last.StartedAt != nil {
-		x.late = r.Now().Sub(x.last.StartedAt.Time) >= upgrade.Timeout.Duration
+		timeout := upgrade.Timeout.Duration
+		x.late = s.memory.rollout.lasted(x.last.StartedAt.Time, r.Now(), r.Uptime(), timeout) >= timeout
 	}
 	pods := r.diagnose(ctx, s, health.Report{InProgress: []health.Condition{{ID: state.Deployment, Status: status.InProgressStatus}}})
 	x.fatal, x.hint = pods.fatal, pods.hint
@@ -206,7 +207,7 @@ func (r *reconciler) steerOperator(ctx context.Context, obj *fluxv1.FluxInstance
 	case courseAdvance:
 		return r.advanceOperator(ctx, obj, s, x)
 	case courseObserve:
-		return r.observeOperator(obj, x, x.state.Wanted.Image)
+		return r.observeOperator(obj, s, x, x.state.Wanted.Image)
 	case courseAbandon:
 		return r.abandonOperator(obj, x)
 	case courseRestore:
@@ -261,7 +262,7 @@ func (r *reconciler) advanceOperator(ctx context.Context, obj *fluxv1.FluxInstan
 		return r.operatorUnchanged(err)
 	}
 	x.last.StartedAt = nil
-	return r.observeOperator(obj, x, x.want)
+	return r.observeOperator(obj, s, x, x.want)
 }
 
 // operatorUnchanged ends a run that has not changed the Deployment. If somebody else has, it is looked at again.
@@ -273,7 +274,7 @@ func (r *reconciler) operatorUnchanged(err error) error {
 }
 
 // observeOperator ends a run while the pods of an image come up.
-func (r *reconciler) observeOperator(obj *fluxv1.FluxInstance, x sighting, image string) error {
+func (r *reconciler) observeOperator(obj *fluxv1.FluxInstance, s *scope, x sighting, image string) error {
 	now := obj.Status.Operator
 	now.Available, now.Attempt, now.StartedAt = image, x.attempt, x.last.StartedAt
 	if x.want == "" {
@@ -281,6 +282,8 @@ func (r *reconciler) observeOperator(obj *fluxv1.FluxInstance, x sighting, image
 	}
 	if now.StartedAt == nil {
 		now.StartedAt = &metav1.Time{Time: r.Now()}
+		s.memory.rollout = span{}
+		s.memory.rollout.lasted(now.StartedAt.Time, now.StartedAt.Time, r.Uptime(), 0)
 	}
 	message := "Waiting for " + x.state.Deployment.String() + " to run " + image
 	if x.hint != "" {

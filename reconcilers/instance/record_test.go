@@ -117,7 +117,9 @@ func TestRecord(t *testing.T) {
 		},
 		"Bomb": {
 			"A record does not fill the memory.", set.Revision(),
-			func(s *corev1.Secret) { s.Data[objectsEntry] = bytes.Repeat(zipped(t, make([]byte, 1<<20)), maxObjects>>20+1) }, "has more than 33554432 bytes",
+			func(s *corev1.Secret) {
+				s.Data[objectsEntry] = bytes.Repeat(zipped(t, make([]byte, 1<<20)), maxObjects>>20+1)
+			}, "has more than 33554432 bytes",
 		},
 		"NotCompressed": {
 			"What is no gzip is no record.", set.Revision(),

@@ -337,14 +337,15 @@ func (u *upgrades) hang(from, to string) {
 	})
 	u.until("OperatorUpgrading")
 	u.runs("a request", to)
-	u.clock.advance(4 * time.Minute)
+	u.clock.advance(3 * time.Minute)
 	u.until("OperatorUpgrading")
 
 	// What was begun is brought to its end by an operator that was killed, and no longer trusts the release.
 	secret := &corev1.Secret{ObjectMeta: named("cosign-self")}
 	must(u.t, u.c.Delete(u.ctx, secret))
 	u.become(from)
-	u.clock.advance(2 * time.Minute)
+	u.once()
+	u.clock.advance(3 * time.Minute) // of the time before it believes half of what is given
 	u.until("OperatorUpgradeFailed")
 	obj := u.run("refused", func(obj *fluxv1.FluxInstance) bool {
 		c := engine.Condition(obj, "Ready")

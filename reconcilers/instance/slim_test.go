@@ -55,7 +55,9 @@ func withoutSchemas(content []byte) ([]byte, error) {
 }
 
 // embedded are the distributions that operators carry, slim and whole.
-var embedded = struct{ slim, whole func() (*distribution.Distribution, error) }{
+var embedded = struct {
+	slim, whole func() (*distribution.Distribution, error)
+}{
 	slim: sync.OnceValues(func() (*distribution.Distribution, error) {
 		definitions, err := slim()
 		if err != nil {

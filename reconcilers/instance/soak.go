@@ -24,11 +24,11 @@ func (r *reconciler) soak(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		return nil
 	}
 	u, now := obj.Status.Upgrade, r.Now()
-	if u.HealthyAt == nil || !s.memory.lost.IsZero() || u.HealthyAt.After(now) { // the last: the clock was set back
-		u.HealthyAt, s.memory.lost = &metav1.Time{Time: now}, time.Time{}
+	if u.HealthyAt == nil || !s.memory.lost.IsZero() {
+		u.HealthyAt, s.memory.lost, s.memory.healthy = &metav1.Time{Time: now}, time.Time{}, span{}
 	}
 	u.Phase = fluxv1.UpgradePhaseSoaking
-	if left := soak - now.Sub(u.HealthyAt.Time); left > 0 {
+	if left := soak - s.memory.healthy.lasted(u.HealthyAt.Time, now, r.Uptime(), soak); left > 0 {
 		return engine.Await(min(left, recheck), fmt.Sprintf("Revision %s has to stay healthy for %s", u.To, soak))
 	}
 	crash, err := r.crash(ctx, s, u.HealthyAt.Time, s.changes.Applied())

@@ -305,13 +305,21 @@ func upgradeSoaks(e *env, k *kubelet) {
 	if !again.Status.Upgrade.HealthyAt.After(begun.Status.Upgrade.HealthyAt.Time) {
 		e.t.Error("the time without health counts")
 	}
-	e.clock.advance(9 * time.Minute)
-	e.once()
-	if obj := e.instance(); obj.Status.Upgrade.Phase != "Soaking" {
-		e.t.Errorf("it has not soaked long enough, and status.upgrade is %+v", obj.Status.Upgrade)
+	stillSoaks := func(why string) {
+		e.once()
+		if obj := e.instance(); obj.Status.Upgrade.Phase != "Soaking" {
+			e.t.Errorf("%s: status.upgrade is %+v", why, obj.Status.Upgrade)
+		}
 	}
+	e.clock.set(time.Hour)
+	stillSoaks("the clock has jumped")
+	e.restart() // which finds that it has soaked for an hour, and believes five minutes
+	e.hurry("soaking again", phase("Soaking"))
+	e.clock.advance(4 * time.Minute)
+	stillSoaks("it has not soaked long enough")
 	e.clock.advance(time.Minute)
 	e.ready()
+	e.clock.set(0)
 
 	soaking("2")
 	k.set("source-controller", crashing)
