@@ -2,7 +2,6 @@ package resourceset_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -300,8 +299,10 @@ func (e *env) run(name, what string, wanted func(*fluxv1.ResourceSet) bool) *flu
 		case <-e.woken:
 		case <-due:
 		case <-deadline:
-			status, _ := json.MarshalIndent(obj, "", "  ") //nolint:errchkjson // it is shown as far as it goes
-			e.t.Fatalf("%s does not become %s:\n%s", name, what, status)
+			if obj != nil {
+				e.t.Fatalf("%s does not become %s: %+v, inventory %q", name, what, obj.Status.Conditions, ids(obj))
+			}
+			e.t.Fatalf("%s does not become %s: it is gone", name, what)
 		}
 	}
 }
