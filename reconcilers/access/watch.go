@@ -72,6 +72,31 @@ func (c *Client) Each(ctx context.Context, gk schema.GroupKind, q Query, fn func
 	}
 }
 
+// Page lists one page, the first one or that of the token that the page before it returned, and hands each object of it to fn, as Each
+// does. Without a token there is no further page. A token that has expired (apierrors.IsResourceExpired) may be in exchange for one in
+// the error that goes on with what is there now: see Renewed.
+func (c *Client) Page(ctx context.Context, gk schema.GroupKind, q Query, token string, fn func(Item) error) (next string, err error) {
+	m, err := c.selected(ctx, gk, q)
+	if err != nil {
+		return "", err
+	}
+	req := c.query(m, q).Param("limit", strconv.Itoa(pageSize))
+	if token != "" {
+		req.Param("continue", token)
+	}
+	p, err := c.page(ctx, gk, req, q.Full, fn)
+	return p.Continue, err
+}
+
+// Renewed returns the token that an API server gives for one that has expired; empty if the list has to begin anew.
+func Renewed(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsResourceExpired(err) {
+		return ""
+	}
+	return status.Status().Continue
+}
+
 // List returns all selected objects, whole, whatever q.Full says.
 func (c *Client) List(ctx context.Context, gk schema.GroupKind, q Query) ([]unstructured.Unstructured, error) {
 	m, err := c.Mapping(ctx, gk, "")

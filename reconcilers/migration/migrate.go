@@ -35,6 +35,8 @@ type Options struct {
 	// Keep leaves status.storedVersions alone: it is for a definition whose objects are in place already, and of which only
 	// fields are to be moved.
 	Keep bool
+	// Most is the number of objects after which a Run ends, at the end of a page of 500 of them. Zero stands for no end.
+	Most int
 	// Concurrency is the number of requests in parallel. Zero stands for 8.
 	Concurrency int
 }
@@ -50,24 +52,33 @@ func (o Options) fit(d *Definition) Options {
 	return o
 }
 
-// Migration brings the objects of one definition to its storage version. It is used by one goroutine at a time.
+// Migration brings the objects of one definition to its storage version. It is used by one goroutine at a time. It remembers how far it
+// has come, and what has failed, but not what it has done: it is as large for many objects as for a few.
 type Migration struct {
 	definition *Definition
 	options    Options
 	progress   func(objects int)
 
+	next   string // where the list goes on
+	listed bool   // to its end
+	left   []item // those that have failed so far
+
 	mu       sync.Mutex
-	seen     map[types.UID]struct{} // objects that need no second look
 	failures []Failure
 	done     int
 }
+
+type item = *metav1.PartialObjectMetadata
+
+// ErrUnfinished says that another Run is to go on.
+var ErrUnfinished = errors.New("there are objects left to be migrated")
 
 // New makes the migration of a definition that Read returned. The error says which option is missing.
 func New(d *Definition, o Options) (*Migration, error) {
 	if o.Manager == "" {
 		return nil, errors.New("a migration needs a field manager")
 	}
-	return &Migration{definition: d, options: o.fit(d), seen: map[types.UID]struct{}{}}, nil
+	return &Migration{definition: d, options: o.fit(d)}, nil
 }
 
 // Run stores all objects of the definition in its storage version and then, if that worked for each of them, says so in
@@ -75,7 +86,8 @@ func New(d *Definition, o Options) (*Migration, error) {
 // what Read returns then needs another migration. Objects that go meanwhile are no failures, and neither are those that somebody
 // writes: that stores them too. It goes on after a failure and returns all of them as *Error. The number is that of the objects
 // that are in place; progress, if it is not nil, is told of it from time to time, and must not block. It may be cut off at any point:
-// another Run goes on with what is left, a Migration that is made anew begins again.
+// another Run goes on with what is left, a Migration that is made anew begins again. With Options.Most it ends with ErrUnfinished
+// when it has done its share.
 func (m *Migration) Run(ctx context.Context, c *access.Client, progress func(objects int)) (objects int, err error) {
 	m.failures, m.progress = nil, progress
 	p := &pass{Migration: m, client: c}
@@ -103,70 +115,89 @@ type pass struct {
 	client *access.Client
 }
 
-// errMany ends a list when there is no point in going on.
-var errMany = errors.New("too many failures")
-
-// each brings over all objects. A list that takes longer than the API server remembers is begun anew.
+// each brings over the objects that have failed before, and those that are left of the list, page by page.
 func (p *pass) each(ctx context.Context) error {
+	again := p.left
+	p.left = nil
+	if err := p.all(ctx, again); err != nil {
+		p.left = again
+		return err
+	}
+	for tried := len(again); !p.listed && len(p.left) < most; {
+		if p.options.Most > 0 && tried >= p.options.Most {
+			return ErrUnfinished
+		}
+		page, next, err := p.page(ctx)
+		if err != nil {
+			return err
+		}
+		failed := len(p.left)
+		if err := p.all(ctx, page); err != nil {
+			p.left = p.left[:failed]
+			return err
+		}
+		p.next, p.listed = next, next == ""
+		tried += len(page)
+	}
+	return nil
+}
+
+// page returns the objects of the next page. When the API server no longer remembers the list, it goes on with one of what is there now:
+// what has come since is stored as it should be. If it cannot do that either, all is looked at once more.
+func (p *pass) page(ctx context.Context) (page []item, next string, err error) {
 	for moved := false; ; {
-		err := p.list(ctx)
-		switch {
-		case err == nil, errors.Is(err, errMany):
+		page = nil
+		next, err = p.client.Page(ctx, p.definition.GroupKind, access.Query{}, p.next, func(i access.Item) error {
+			page = append(page, i.Meta)
 			return nil
-		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
-			p.failures = nil
+		})
+		switch {
+		case err == nil:
+			return page, next, nil
+		case apierrors.IsResourceExpired(err) && p.next != "":
+			p.next = access.Renewed(err)
 			continue
 		case apierrors.IsNotFound(err) && !moved: // served in another version than before
 			moved = true
 			continue
 		case apimeta.IsNoMatchError(err) && len(p.definition.Served) == 0:
-			return fmt.Errorf("definition %q serves no version in which its objects could be migrated", p.definition.Name)
+			return nil, "", fmt.Errorf("definition %q serves no version in which its objects could be migrated", p.definition.Name)
 		}
-		return fmt.Errorf("list the objects of %q: %w", p.definition.Name, err)
+		return nil, "", fmt.Errorf("list the objects of %q: %w", p.definition.Name, err)
 	}
 }
 
-// list lists the objects, page by page, while others bring over those that it has found.
-func (p *pass) list(ctx context.Context) error {
-	work := make(chan *metav1.PartialObjectMetadata)
+// all brings over the objects. The error is that of the context: nothing of it counts then, and it is done again.
+func (p *pass) all(ctx context.Context, items []item) error {
+	before := p.done
+	work := make(chan item)
 	var wg sync.WaitGroup
-	for range p.options.Concurrency {
+	for range min(p.options.Concurrency, len(items)) {
 		wg.Go(func() {
-			for item := range work {
-				p.count(ctx, item, p.bring(ctx, item))
+			for i := range work {
+				p.count(ctx, i, p.bring(ctx, i))
 			}
 		})
 	}
-	_, err := p.client.Each(ctx, p.definition.GroupKind, access.Query{}, func(item access.Item) error {
-		again, err := p.again(item.Meta.UID)
-		if again || err != nil {
-			return err
-		}
+	for _, i := range items {
 		select {
-		case work <- item.Meta:
-			return nil
+		case work <- i:
+			continue
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
-	})
+		break
+	}
 	close(work)
 	wg.Wait()
-	return err
-}
-
-// again tells whether the object was dealt with before, or there were so many failures that no more is tried.
-func (m *Migration) again(uid types.UID) (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.failures) >= most {
-		return false, errMany
+	if ctx.Err() != nil {
+		p.done = before
+		return context.Cause(ctx)
 	}
-	_, ok := m.seen[uid]
-	return ok, nil
+	return nil
 }
 
 // count notes what became of an object. What was cut off is no failure of the object's.
-func (m *Migration) count(ctx context.Context, item *metav1.PartialObjectMetadata, err error) {
+func (m *Migration) count(ctx context.Context, i item, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -175,16 +206,13 @@ func (m *Migration) count(ctx context.Context, item *metav1.PartialObjectMetadat
 		if m.progress != nil && m.done%100 == 0 {
 			m.progress(m.done)
 		}
-	case ctx.Err() != nil:
-		return
-	default:
-		m.failures = append(m.failures, Failure{ID: m.identify(item), Err: err})
-		return
+	case ctx.Err() == nil:
+		m.failures = append(m.failures, Failure{ID: m.identify(i), Err: err})
+		m.left = append(m.left, i)
 	}
-	m.seen[item.UID] = struct{}{}
 }
 
-func (m *Migration) identify(item *metav1.PartialObjectMetadata) access.ID {
+func (m *Migration) identify(item item) access.ID {
 	return access.ID{Group: m.definition.Group, Kind: m.definition.Kind, Namespace: item.Namespace, Name: item.Name}
 }
 
@@ -198,7 +226,7 @@ func (m *Migration) failed() error {
 }
 
 // bring stores one object in the storage version.
-func (p *pass) bring(ctx context.Context, item *metav1.PartialObjectMetadata) error {
+func (p *pass) bring(ctx context.Context, item item) error {
 	ref := access.Ref{ID: p.identify(item)}
 	for attempt := 1; ; attempt++ {
 		err := p.rewrite(ctx, ref, item)
@@ -227,7 +255,7 @@ func isGone(err error) bool {
 
 // rewrite sends a patch that changes nothing, which makes the API server store the object anew if it is stored in another version;
 // or one that moves the managed fields, as of the object that was seen: those that somebody adds meanwhile would be lost.
-func (p *pass) rewrite(ctx context.Context, ref access.Ref, item *metav1.PartialObjectMetadata) error {
+func (p *pass) rewrite(ctx context.Context, ref access.Ref, item item) error {
 	moved, err := move(item.ManagedFields, p.definition.Group, p.options.Stay, p.definition.Storage)
 	if err != nil {
 		return err

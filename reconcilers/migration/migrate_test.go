@@ -1,18 +1,23 @@
 package migration_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -180,22 +185,7 @@ func TestDeleting(t *testing.T) {
 func TestKilled(t *testing.T) {
 	const many = 2000
 	b := newBench(t, "v1beta1*")
-	var wg sync.WaitGroup
-	names := make(chan string)
-	for range 16 {
-		wg.Go(func() {
-			for name := range names {
-				if err := b.apply("fleet", "v1beta1", name, `{"value":"1"}`); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	for i := range many {
-		names <- fmt.Sprintf("g%d", i)
-	}
-	close(names)
-	wg.Wait()
+	b.fill(many)
 	b.change("v1beta1", "v1*")
 
 	ctx, kill := context.WithCancelCause(t.Context())
@@ -234,6 +224,92 @@ func TestKilled(t *testing.T) {
 		if diff := cmp.Diff([]string{`fleet Apply v1 {"f:spec":{"f:value":{}}}`}, managers(&left[i])); diff != "" {
 			t.Fatalf("managers of %q (-want +got):\n%s", left[i].GetName(), diff)
 		}
+	}
+}
+
+// fill makes objects in the version v1beta1.
+func (b *bench) fill(many int) {
+	b.t.Helper()
+	var wg sync.WaitGroup
+	names := make(chan string)
+	for range 16 {
+		wg.Go(func() {
+			for name := range names {
+				if err := b.apply("fleet", "v1beta1", name, `{"value":"1"}`); err != nil {
+					b.t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range many {
+		names <- fmt.Sprintf("g%d", i)
+	}
+	close(names)
+	wg.Wait()
+}
+
+// TestShares migrates in shares: a run does no more than it is to, the next one goes on where it ended, also when the API server has
+// forgotten the list meanwhile, and what has failed is tried again at the end and not before.
+func TestShares(t *testing.T) {
+	const many = 1700
+	b := newBench(t, "v1beta1*")
+	b.fill(many)
+	b.change("v1beta1", "v1*")
+
+	var patches, lists atomic.Int64
+	var expired atomic.Bool
+	hook := func(req *http.Request) {
+		switch {
+		case req.Method == http.MethodPatch:
+			patches.Add(1)
+		case strings.HasSuffix(req.URL.Path, "/gadgets"):
+			lists.Add(1)
+		}
+	}
+	b.answer = func(req *http.Request) *http.Response {
+		token := req.URL.Query().Get("continue")
+		if token == "" || !expired.CompareAndSwap(true, false) {
+			return nil
+		}
+		body, err := json.Marshal(metav1.Status{ // as API servers answer whose etcd was compacted
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, ListMeta: metav1.ListMeta{Continue: token},
+			Status: metav1.StatusFailure, Reason: metav1.StatusReasonExpired, Code: http.StatusGone, Message: "The provided continue parameter is too old",
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return &http.Response{
+			StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
+			Body: io.NopCloser(bytes.NewReader(body)),
+		}
+	}
+	b.c = b.client()
+	b.before.Store(&hook)
+	m, err := migration.New(b.definition(), migration.Options{Manager: "migrator", Stay: []string{"v1"}, Most: 600})
+	b.must(err)
+	var runs []string
+	for {
+		n, err := m.Run(t.Context(), b.c, nil)
+		runs = append(runs, fmt.Sprintf("%d after %d patches and %d lists", n, patches.Load(), lists.Load()))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, migration.ErrUnfinished) {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"v1beta1", "v1"}, b.definition().Stored); diff != "" {
+			t.Errorf("stored versions of what is not finished (-want +got):\n%s", diff)
+		}
+		expired.Store(true)
+	}
+	if diff := cmp.Diff([]string{
+		"1000 after 1000 patches and 2 lists",
+		"1700 after 1701 patches and 5 lists", // one patch of the definition, and one list that was refused
+	}, runs); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
+	}
+	if !b.definition().Settled() || expired.Load() {
+		t.Errorf("definition %+v; the list has expired: %t", b.definition(), !expired.Load())
 	}
 }
 
