@@ -2,8 +2,12 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -39,6 +43,10 @@ type attempt struct {
 	latest *release.Release // before the action
 	book   *book
 	kube   *kube.Client // set by configuration
+	words  words        // of Helm's
+
+	// superseded tells that the action was interrupted because something else is wanted by now.
+	superseded atomic.Bool
 }
 
 // name of the release in Helm's storage.
@@ -51,7 +59,12 @@ func (a *attempt) configuration(ctx context.Context, namespace, name string, h h
 		Client: a.s.client, Hub: a.Hub, Applier: a.Applier, Owner: Owner(client.ObjectKeyFromObject(a.obj)),
 		Release: name, Namespace: namespace, ServerSide: h.serverSide, TakeOwnership: h.takeOwnership, Timeout: h.timeout,
 		Permit: a.s.permit, Rules: a.s.rules, Definitions: h.definitions,
-		Log: func(format string, args ...any) { log.V(1).Info(fmt.Sprintf(format, args...)) },
+		Legacy: a.obj.GetWaitStrategy() == v2.WaitStrategyLegacy, Interrupted: func() error { return a.interrupted(ctx) },
+		Log: func(format string, args ...any) {
+			line := fmt.Sprintf(format, args...)
+			a.words.add(line)
+			log.V(1).Info(line)
+		},
 	})
 
 	releases := storage.Init(a.book)
@@ -106,17 +119,30 @@ func (a *attempt) serverSide(mode, name string, revision int) (bool, error) {
 	return method == records.ServerSide, nil
 }
 
-// lastWords of hooks that have failed, for events.
-func (a *attempt) lastWords() string {
-	if a.kube == nil {
-		return ""
+// errSuperseded says why a wait was given up.
+var errSuperseded = errors.New("something else is wanted by now")
+
+// interrupted returns an error if the spec has changed since the run began. What is waited for then is of no use to anybody any more.
+func (a *attempt) interrupted(ctx context.Context) error {
+	live, err := a.Dependencies.HelmRelease(ctx, client.ObjectKeyFromObject(a.obj))
+	if err != nil || live.UID != a.obj.UID || live.Generation == a.obj.Generation {
+		return nil //nolint:nilerr // nobody knows of a change
 	}
 
-	var lines []string
+	a.superseded.Store(true)
 
-	for _, l := range a.kube.HookLogs() {
-		for _, line := range l.Lines {
-			lines = append(lines, fmt.Sprintf("%s/%s: %s", l.Pod, l.Container, line))
+	return errSuperseded
+}
+
+// lastWords of Helm, and of hooks that have failed, for events.
+func (a *attempt) lastWords() string {
+	lines := a.words.take()
+
+	if a.kube != nil {
+		for _, l := range a.kube.HookLogs() {
+			for _, line := range l.Lines {
+				lines = append(lines, fmt.Sprintf("%s/%s: %s", l.Pod, l.Container, line))
+			}
 		}
 	}
 
@@ -125,4 +151,34 @@ func (a *attempt) lastWords() string {
 	}
 
 	return "\n\nLast Helm logs:\n\n" + strings.Join(lines, "\n")
+}
+
+const (
+	mostWords  = 10
+	wordLength = 512
+)
+
+// words are the last lines of a log.
+type words struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (w *words) add(line string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if len(line) > wordLength {
+		line = strings.ToValidUTF8(line[:wordLength], "") + "…"
+	}
+
+	w.lines = append(w.lines, line)
+	w.lines = w.lines[max(0, len(w.lines)-mostWords):]
+}
+
+func (w *words) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return slices.Clone(w.lines)
 }

@@ -2,12 +2,15 @@ package helm
 
 import (
 	"context"
+	"fmt"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/release"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
+	"github.com/weir-dev/weir/reconcilers/access"
 	"github.com/weir-dev/weir/reconcilers/engine"
 	"github.com/weir-dev/weir/reconcilers/helm/state"
 )
@@ -56,7 +59,10 @@ func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error 
 		}
 	}
 
-	createNamespace := spec.CreateNamespace && a.obj.Spec.TargetNamespace != ""
+	createNamespace, err := a.needsNamespace(ctx, spec)
+	if err != nil {
+		return err
+	}
 
 	if err := a.define(ctx, c, spec.GetCRDs(), createNamespace, &h, func(cfg *action.Configuration, c *chart.Chart) (*release.Release, error) {
 		in := a.installer(ctx, cfg, spec, h)
@@ -77,6 +83,30 @@ func (a *attempt) runInstall(ctx context.Context, spec v2.Install, h how) error 
 	_, err = in.Run(c, a.s.values)
 
 	return err //nolint:wrapcheck // it says what it is about
+}
+
+// needsNamespace tells whether the namespace of the release is to be made. Who may not look whether it exists may still make it.
+func (a *attempt) needsNamespace(ctx context.Context, spec v2.Install) (bool, error) {
+	if !spec.CreateNamespace || a.obj.Spec.TargetNamespace == "" {
+		return false, nil
+	}
+
+	name := a.obj.GetReleaseNamespace()
+
+	switch _, err := a.s.client.GetMeta(ctx, access.Ref{ID: access.ID{Kind: "Namespace", Name: name}, Version: "v1"}); {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case apierrors.IsForbidden(err):
+		engine.Emit(ctx, engine.Event{
+			Reason: v2.NamespaceCheckSkippedReason, Message: fmt.Sprintf("Skipped the check whether namespace '%s' exists: %s", name, err),
+		})
+
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("look whether namespace '%s' exists: %w", name, err)
+	default:
+		return false, nil
+	}
 }
 
 // installer returns Helm's install as the spec has it. Schemas are checked before.

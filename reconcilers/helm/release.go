@@ -111,9 +111,10 @@ func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, s
 
 	switch {
 	case errors.Is(err, state.ErrRetriesExceeded):
-		return true, engine.Stall(v2.RetriesExceededReason, errors.New(state.Exceeded(obj)))
+		return true, exceeded(obj, state.Exceeded(obj))
 	case errors.Is(err, state.ErrMissingRollbackTarget):
-		return true, engine.Stall(v2.MissingRollbackTargetReason, fmt.Errorf("Failed to perform remediation: %w", err)) //nolint:staticcheck // known words
+		return true, engine.Stall(v2.MissingRollbackTargetReason, fmt.Errorf("Failed to perform remediation: %w. "+ //nolint:staticcheck // known words
+			"There is no release to go back to: change the chart, the values or the spec", err))
 	case err != nil:
 		return true, unsummed(s, engine.Fail(v2.StateErrorReason, err))
 	}
@@ -132,6 +133,11 @@ func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, s
 
 	a := &attempt{reconciler: r, obj: obj, s: s, latest: latest, book: b}
 	out := a.run(ctx, decision)
+
+	if a.superseded.Load() && out.err != nil {
+		return true, unsummed(s, a.cancel(ctx))
+	}
+
 	v := loop.Ran(obj, decision.Action, out.err, b.stored)
 
 	if v.Outcome != state.Return && out.reason != "" {
@@ -187,6 +193,7 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 	}
 
 	switch {
+	case a.superseded.Load():
 	case out.err != nil:
 		state.CountFailure(obj, d.Action, a.book.stored)
 	case d.Action == state.Install || d.Action == state.Upgrade:
@@ -204,6 +211,20 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 	return out
 }
 
+// cancel ends a run that was interrupted by the next one.
+func (a *attempt) cancel(ctx context.Context) error {
+	message := fmt.Sprintf("New reconciliation triggered by %s/%s/%s", v2.HelmReleaseKind, a.obj.Namespace, a.obj.Name)
+	engine.Emit(ctx, engine.Event{Reason: meta.HealthCheckCanceledReason, Message: message})
+
+	return engine.Wait(meta.HealthCheckCanceledReason, 0, errors.New(message))
+}
+
+// exceeded says that no attempt is left, and what to do about it.
+func exceeded(obj *v2.HelmRelease, text string) error {
+	return engine.Stall(v2.RetriesExceededReason, fmt.Errorf("%s. To try again, change the chart, the values or the spec, or run "+
+		"'flux reconcile helmrelease %s -n %s --reset'", text, obj.Name, obj.Namespace))
+}
+
 // conclude ends the run as the loop says.
 func conclude(obj *v2.HelmRelease, v state.Verdict, failed error) error {
 	switch v.Outcome {
@@ -213,7 +234,7 @@ func conclude(obj *v2.HelmRelease, v state.Verdict, failed error) error {
 
 		return engine.Wait(meta.ProgressingWithRetryReason, v.After, errors.New(v.Message))
 	case state.Stall:
-		return engine.Stall(v2.RetriesExceededReason, errors.New(v.Message))
+		return exceeded(obj, v.Message)
 	case state.Return:
 		return failed
 	case state.Requeue:

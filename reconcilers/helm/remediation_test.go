@@ -31,7 +31,8 @@ func TestUninstallRemediation(t *testing.T) {
 		"InstallFailed: Helm install failed for release NS/app with chart app@1.0.0+abababababab: "))
 
 	obj = e.once()
-	same(t, "stalled", "Failed to install after 2 attempt(s)", engine.Condition(obj, meta.StalledCondition).Message)
+	same(t, "stalled", "Failed to install after 2 attempt(s). To try again, change the chart, the values or the spec, or run "+
+		"'flux reconcile helmrelease app -n "+e.namespace+" --reset'", engine.Condition(obj, meta.StalledCondition).Message)
 	same(t, "the last one stays to be looked at", map[int]release.Status{1: release.StatusFailed}, e.releases())
 	same(t, "observed", obj.Generation, obj.Status.ObservedGeneration)
 

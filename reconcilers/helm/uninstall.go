@@ -50,11 +50,17 @@ func (a *attempt) runUninstall(ctx context.Context, as string) error {
 	un.Timeout, un.Wait, un.DisableHooks = timeout, !spec.DisableWait, spec.DisableHooks
 	un.KeepHistory, un.DeletionPropagation = spec.KeepHistory, spec.GetDeletionPropagation()
 
-	result, err := un.Run(latest.Name)
+	before := *latest
+
+	result, err := un.Run(before.Name)
 	if result != nil && result.Release != nil && result.Release.Info != nil && result.Release.Info.Status == release.StatusUninstalled {
 		if e := a.book.observe(result.Release); e != nil { // one that is not kept is not stored as uninstalled
 			return errors.Join(err, e)
 		}
+	}
+
+	if after := a.obj.Status.History.Latest(); err == nil && after.Digest == before.Digest && before.Status != release.StatusUninstalled.String() {
+		return errors.New("release not updated in Helm storage")
 	}
 
 	return err //nolint:wrapcheck // it says what it is about

@@ -39,6 +39,11 @@ type Options struct {
 	Permit Permit
 	// Rules compute the health of kinds.
 	Rules map[schema.GroupKind]health.Rule
+	// Legacy waits for the kinds that Helm 3 waited for, and takes all others for ready.
+	Legacy bool
+	// Interrupted returns why a wait is of no use any more, or nil. It is asked every few seconds, and must not take long. Nil means
+	// that nothing interrupts waits.
+	Interrupted func() error
 	// Definitions are about to be in the cluster: what they define counts as served.
 	Definitions []*unstructured.Unstructured
 	// Log takes what Helm has to say. Nil discards it.

@@ -68,7 +68,7 @@ func (c *Client) WaitWithJobs(resources helmkube.ResourceList, timeout time.Dura
 }
 
 func (c *Client) await(resources helmkube.ResourceList, timeout time.Duration) error {
-	resources = resources.Filter(func(info *resource.Info) bool { return !isPaused(info) })
+	resources = resources.Filter(func(info *resource.Info) bool { return !isPaused(info) && (!c.Legacy || isKnown(info)) })
 	return c.settle(watched{resources: resources, rules: c.Rules}, timeout)
 }
 
@@ -109,6 +109,8 @@ func (c *Client) settle(w watched, timeout time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
 	defer cancel()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
 	waiter := c.Owner.ID
 	waiter.Kind += "/wait"
 	defer c.Hub.Untrack(waiter)
@@ -117,7 +119,7 @@ func (c *Client) settle(w watched, timeout time.Duration) error {
 
 	var report health.Report
 	var reached bool
-	took := c.during(func() { report, reached = c.watch(ctx, waiter, w.goal) })
+	took := c.during(func() { report, reached = c.watch(ctx, interrupt, waiter, w.goal) })
 	report.Failed = append(report.Failed, lost.among(report.Current)...)
 	if err := verdict(ctx, report, reached, w.goal); err != nil {
 		return err
@@ -196,8 +198,13 @@ func (c *Client) expect(id access.ID, label string, written map[access.ID]string
 }
 
 // watch waits until the goal is reached or ctx ends. What the process may not watch is read with the rights of the release.
-func (c *Client) watch(ctx context.Context, waiter access.ID, goal health.Goal) (health.Report, bool) {
+func (c *Client) watch(ctx context.Context, interrupt context.CancelCauseFunc, waiter access.ID, goal health.Goal) (health.Report, bool) {
 	for {
+		if c.Interrupted != nil {
+			if err := c.Interrupted(); err != nil {
+				interrupt(err)
+			}
+		}
 		if c.Hub.Blind(waiter) {
 			if err := c.Hub.Poll(ctx, c.Client, waiter); err != nil {
 				c.Log("failed to read what is waited for: %v", err)
@@ -233,6 +240,22 @@ func verdict(ctx context.Context, r health.Report, reached bool, goal health.Goa
 func isJob(info *resource.Info) bool {
 	gvk := info.Mapping.GroupVersionKind
 	return gvk.Group == "batch" && gvk.Kind == "Job"
+}
+
+// isKnown tells the kinds of which Helm 3 knew whether they are ready.
+func isKnown(info *resource.Info) bool {
+	gvk := info.Mapping.GroupVersionKind
+	switch gvk.Group {
+	case "":
+		return slices.Contains([]string{"Pod", "PersistentVolumeClaim", "Service", "ReplicationController"}, gvk.Kind)
+	case "apps":
+		return slices.Contains([]string{"Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"}, gvk.Kind)
+	case "batch":
+		return gvk.Kind == "Job"
+	case "apiextensions.k8s.io":
+		return gvk.Kind == "CustomResourceDefinition"
+	}
+	return false
 }
 
 // isPaused tells Deployments that do not roll out because they were told not to.
