@@ -148,7 +148,7 @@ func (b *book) recall(latest *release.Release) (state.Action, error) {
 
 	attempted(b.obj, made.Action)
 
-	if recalled(latest, made).set(b.obj); counted || latest.Info.Status != release.StatusFailed {
+	if recalled(latest, made).set(b.obj); counted || latest.Info.Status != release.StatusFailed || wasUnlocked(latest) {
 		return state.None, nil
 	}
 

@@ -40,7 +40,7 @@ func TestKilled(t *testing.T) {
 		"Installing": {
 			reason: "what was begun is finished", before: install, status: release.StatusPendingInstall,
 			ready:  "UpgradeSucceeded: Helm upgrade" + done + "2",
-			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionUpgrade,
+			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionInstall,
 		},
 		"Upgraded": {
 			reason: "all was done but to write it down", before: upgrade, ready: "UpgradeSucceeded: Helm upgrade" + done + "2",

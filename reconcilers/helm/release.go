@@ -195,7 +195,7 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 	switch {
 	case a.superseded.Load():
 	case out.err != nil:
-		state.CountFailure(obj, d.Action, a.book.stored)
+		state.CountFailure(obj, a.counts(d.Action), a.book.stored)
 	case d.Action == state.Install || d.Action == state.Upgrade:
 		state.CountSuccess(obj)
 	}
@@ -223,6 +223,15 @@ func (a *attempt) cancel(ctx context.Context) error {
 func exceeded(obj *v2.HelmRelease, text string) error {
 	return engine.Stall(v2.RetriesExceededReason, fmt.Errorf("%s. To try again, change the chart, the values or the spec, or run "+
 		"'flux reconcile helmrelease %s -n %s --reset'", text, obj.Name, obj.Namespace))
+}
+
+// counts returns as what an action counts that has failed.
+func (a *attempt) counts(action state.Action) state.Action {
+	if action == state.Upgrade && a.obj.Status.LastAttemptedReleaseAction == v2.ActionInstall {
+		return state.Install // see upgradeAs
+	}
+
+	return action
 }
 
 // conclude ends the run as the loop says.

@@ -14,11 +14,22 @@ import (
 	"github.com/weir-dev/weir/reconcilers/helm/state"
 )
 
+// upgradeAs returns what an upgrade is part of. One that finishes an install that was interrupted is part of that install: if it fails, it
+// is remediated as that.
+func (a *attempt) upgradeAs() string {
+	if made, ok := a.book.ours(a.latest); ok && made.Action == v2.ActionInstall && wasUnlocked(a.latest) {
+		return v2.ActionInstall
+	}
+
+	return v2.ActionUpgrade
+}
+
 // upgrade makes a release that follows another one.
 func (a *attempt) upgrade(ctx context.Context) outcome {
 	obj, spec := a.obj, a.obj.GetUpgrade()
 	timeout := spec.GetTimeout(obj.GetTimeout())
-	obj.Status.LastAttemptedReleaseAction = v2.ActionUpgrade
+	as := a.upgradeAs()
+	attempted(obj, as)
 
 	if err := a.begin(ctx, state.Upgrade, timeout); err != nil {
 		return unbegun(err)
@@ -26,7 +37,7 @@ func (a *attempt) upgrade(ctx context.Context) outcome {
 
 	engine.Unset(obj, v2.TestSuccessCondition, v2.RemediatedCondition)
 
-	made := state.Made{Action: v2.ActionUpgrade, OCIDigest: a.s.ociDigest}
+	made := state.Made{Action: as, OCIDigest: a.s.ociDigest}
 	if spec.PreserveValues {
 		made.ConfigDigest = obj.Status.LastAttemptedConfigDigest
 	}
