@@ -35,7 +35,18 @@ func (r *reconciler) open(ctx context.Context, obj *v2.HelmRelease, s *scope, na
 	log := logf.FromContext(ctx)
 	skipped := func(err error) { log.Info("Left a record of Helm's out", "error", err.Error()) }
 
-	return &book{Secrets: records.New(ctx, s.client, namespace, records.Options{Manager: Controller, Skipped: skipped}), r: r, obj: obj}
+	return &book{r: r, obj: obj, Secrets: records.New(ctx, s.client, namespace, records.Options{
+		Manager: Controller, Skipped: skipped, Memory: s.remember(namespace),
+	})}
+}
+
+// remember returns the memory of the run, of the records of a namespace.
+func (s *scope) remember(namespace string) *records.Memory {
+	if s.memory == nil || s.remembers != namespace {
+		s.memory, s.remembers = &records.Memory{}, namespace
+	}
+
+	return s.memory
 }
 
 // makes says what is made of the releases that are created from now on, to the history and to the next process.

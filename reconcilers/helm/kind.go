@@ -23,6 +23,7 @@ import (
 	"github.com/weir-dev/weir/reconcilers/helm/kube"
 	"github.com/weir-dev/weir/reconcilers/helm/render"
 	"github.com/weir-dev/weir/reconcilers/helm/state"
+	records "github.com/weir-dev/weir/reconcilers/helm/storage"
 	"github.com/weir-dev/weir/reconcilers/helm/values"
 	"github.com/weir-dev/weir/reconcilers/remote"
 )
@@ -155,6 +156,9 @@ type scope struct {
 	site   *reconciler    // works in the cluster of the release; set by enter
 	visit  *remote.Visit  // of a remote cluster, while something is done there
 	client *access.Client // acts as the service account; set by enter
+
+	memory    *records.Memory // of what Helm has stored; set by remember
+	remembers string          // in which namespace
 
 	// saved tells that the status says where Helm keeps the release.
 	saved bool

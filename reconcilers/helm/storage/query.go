@@ -90,19 +90,17 @@ func (s *Secrets) Query(by map[string]string) ([]*release.Release, error) {
 
 // find returns the revisions that have the labels, without content and with the newest first.
 func (s *Secrets) find(by map[string]string) ([]*release.Release, error) {
+	all, err := s.metas(by)
+	if err != nil {
+		return nil, err
+	}
+
 	var found []*release.Release
 
-	q := access.Query{Namespace: s.namespace, Labels: labels.Set(by).AsSelector().String()}
-
-	_, err := s.client.Each(s.ctx, secrets(), q, func(item access.Item) error {
-		if r := s.stub(item.Meta); r != nil {
+	for _, m := range all {
+		if r := s.stub(m); r != nil {
 			found = append(found, r)
 		}
-
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list Secrets of namespace %q: %w", s.namespace, err)
 	}
 
 	slices.SortFunc(found, func(a, b *release.Release) int {
@@ -110,6 +108,40 @@ func (s *Secrets) find(by map[string]string) ([]*release.Release, error) {
 	})
 
 	return found, nil
+}
+
+// metas returns the metadata of the records that have the labels. Those of one release are read once, whatever their status.
+func (s *Secrets) metas(by map[string]string) ([]*metav1.PartialObjectMetadata, error) {
+	if found, ok := s.memory.revisions(by); ok {
+		return found, nil
+	}
+
+	selector := by
+	one := s.memory != nil && by[nameLabel] != "" && by[ownerLabel] == owner
+	if one {
+		selector = map[string]string{nameLabel: by[nameLabel], ownerLabel: owner}
+	}
+
+	var all []*metav1.PartialObjectMetadata
+
+	_, err := s.client.Each(s.ctx, secrets(), access.Query{Namespace: s.namespace, Labels: labels.Set(selector).AsSelector().String()},
+		func(item access.Item) error {
+			all = append(all, item.Meta)
+
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list Secrets of namespace %q: %w", s.namespace, err)
+	}
+
+	if !one {
+		return all, nil
+	}
+
+	s.memory.learn(by[nameLabel], all)
+	all, _ = s.memory.revisions(by)
+
+	return all, nil
 }
 
 // full reads the content of a revision. It is nil if that cannot be read, or is gone.

@@ -48,6 +48,8 @@ type Options struct {
 	Skipped func(error)
 	// Clock says when a record was written. The default is the machine's.
 	Clock clock.PassiveClock
+	// Memory of the reconcile, of the same namespace and client. By default, everything is read each time.
+	Memory *Memory
 }
 
 // Secrets are the records of the releases of one namespace. It is not safe for concurrent use.
@@ -59,6 +61,7 @@ type Secrets struct {
 	manager   string
 	skipped   func(error)
 	clock     clock.PassiveClock
+	memory    *Memory
 
 	method  string
 	note    Note
@@ -80,7 +83,7 @@ func New(ctx context.Context, client *access.Client, namespace string, o Options
 
 	return &Secrets{
 		ctx: ctx, client: client, namespace: namespace, manager: o.Manager, skipped: o.Skipped, clock: o.Clock,
-		unknown: map[string]unknown{}, bare: map[*release.Release]struct{}{},
+		memory: o.Memory, unknown: map[string]unknown{}, bare: map[*release.Release]struct{}{},
 	}
 }
 
@@ -125,6 +128,10 @@ func (s *Secrets) Method(name string, revision int) (string, error) {
 
 // Get implements driver.Driver. A record that cannot be read is a *CorruptError.
 func (s *Secrets) Get(key string) (*release.Release, error) {
+	if raw := s.memory.read(key); raw != nil {
+		return s.decode(raw)
+	}
+
 	item, err := s.client.Read(s.ctx, s.ref(key), true)
 	if apierrors.IsNotFound(err) {
 		return nil, driver.ErrReleaseNotFound
@@ -133,6 +140,8 @@ func (s *Secrets) Get(key string) (*release.Release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read Secret '%s/%s': %w", s.namespace, key, err)
 	}
+
+	s.memory.keep(key, item.Raw)
 
 	return s.decode(item.Raw)
 }
@@ -191,46 +200,58 @@ func (s *Secrets) Create(key string, r *release.Release) error {
 	obj.SetName(key)
 	obj.SetLabels(s.labels(r, createdLabel))
 
-	_, err = s.client.Create(s.ctx, obj, s.manager)
+	made, err := s.client.Create(s.ctx, obj, s.manager)
 	if apierrors.IsAlreadyExists(err) {
-		err = s.replace(key, obj)
+		s.memory.forget()
+
+		made, err = s.replace(key, obj)
 	}
 
 	switch {
 	case errors.Is(err, driver.ErrReleaseExists):
 		return err
 	case err != nil:
+		s.memory.forget()
+
 		return fmt.Errorf("create Secret '%s/%s': %w", s.namespace, key, err)
 	}
 
 	s.unknown[key] = u
+	s.memory.wrote(metaOf(made), content)
 
 	return nil
 }
 
 // replace writes a record in the place of one that cannot be read: otherwise, no revision could be written any more.
-func (s *Secrets) replace(key string, obj *unstructured.Unstructured) error {
+func (s *Secrets) replace(key string, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	m, err := s.client.GetMeta(s.ctx, s.ref(key))
 	if err != nil {
-		return err //nolint:wrapcheck // the caller says of what
+		return nil, err //nolint:wrapcheck // the caller says of what
 	}
 
 	_, err = s.Get(key)
 
 	corrupt := &CorruptError{}
 	if !errors.As(err, &corrupt) || m.Labels[ownerLabel] != owner {
-		return errors.Join(driver.ErrReleaseExists, err)
+		return nil, errors.Join(driver.ErrReleaseExists, err)
 	}
 
 	s.skipped(corrupt)
 
 	if err := s.client.Delete(s.ctx, s.ref(key), access.DeleteOptions{UID: m.UID, ResourceVersion: m.ResourceVersion}); err != nil {
-		return err //nolint:wrapcheck // the caller says of what
+		return nil, err //nolint:wrapcheck // the caller says of what
 	}
 
-	_, err = s.client.Create(s.ctx, obj, s.manager)
+	return s.client.Create(s.ctx, obj, s.manager) //nolint:wrapcheck // the caller says of what
+}
 
-	return err //nolint:wrapcheck // the caller says of what
+// metaOf returns the metadata of a Secret.
+func metaOf(u *unstructured.Unstructured) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.Namespace, m.Name, m.Labels = u.GetNamespace(), u.GetName(), u.GetLabels()
+	m.UID, m.ResourceVersion = u.GetUID(), u.GetResourceVersion()
+
+	return m
 }
 
 // labels of the Secret of a release.
@@ -276,7 +297,11 @@ func (s *Secrets) Update(key string, r *release.Release) error {
 		return fmt.Errorf("encode Secret '%s/%s': %w", s.namespace, key, err)
 	}
 
-	_, err = s.client.Patch(s.ctx, s.ref(key), types.MergePatchType, body, access.PatchOptions{Manager: s.manager})
+	meta, err := s.client.Patch(s.ctx, s.ref(key), types.MergePatchType, body, access.PatchOptions{Manager: s.manager})
+	if err != nil {
+		s.memory.forget()
+	}
+
 	if apierrors.IsNotFound(err) {
 		return driver.ErrReleaseNotFound
 	}
@@ -285,11 +310,38 @@ func (s *Secrets) Update(key string, r *release.Release) error {
 		return fmt.Errorf("update Secret '%s/%s': %w", s.namespace, key, err)
 	}
 
+	s.memory.wrote(meta, content)
+
 	return nil
 }
 
 // Delete implements driver.Driver. The release that it returns has no content if the record could not be read.
 func (s *Secrets) Delete(key string) (*release.Release, error) {
+	m, err := s.look(key)
+	if err != nil {
+		return nil, err
+	}
+
+	s.memory.deleted(key)
+
+	err = s.client.Delete(s.ctx, s.ref(key), access.DeleteOptions{UID: m.UID, Propagation: metav1.DeletePropagationBackground})
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.memory.forget()
+
+		return nil, fmt.Errorf("delete Secret '%s/%s': %w", s.namespace, key, err)
+	}
+
+	delete(s.unknown, key)
+
+	return s.stub(m), nil
+}
+
+// look returns the metadata of a record.
+func (s *Secrets) look(key string) (*metav1.PartialObjectMetadata, error) {
+	if m := s.memory.meta(key); m != nil {
+		return m, nil
+	}
+
 	m, err := s.client.GetMeta(s.ctx, s.ref(key))
 	if apierrors.IsNotFound(err) {
 		return nil, driver.ErrReleaseNotFound
@@ -299,14 +351,7 @@ func (s *Secrets) Delete(key string) (*release.Release, error) {
 		return nil, fmt.Errorf("read Secret '%s/%s': %w", s.namespace, key, err)
 	}
 
-	err = s.client.Delete(s.ctx, s.ref(key), access.DeleteOptions{UID: m.UID, Propagation: metav1.DeletePropagationBackground})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("delete Secret '%s/%s': %w", s.namespace, key, err)
-	}
-
-	delete(s.unknown, key)
-
-	return s.stub(m), nil
+	return m, nil
 }
 
 func (s *Secrets) ref(key string) access.Ref {
