@@ -292,9 +292,19 @@ func (a *Applier) Correct(ctx context.Context, c *access.Client, owner Owner, se
 			errs = append(errs, &Error{ID: wave[0].ID, Step: Await, Err: err})
 		}
 	}
+	if len(errs) > 0 {
+		a.doubt(l)
+	}
 	result := &Result{Changes: r.changes(), Fights: a.fights(l)}
 	a.metrics.corrected(owner.ID, result.Changes)
 	return result, errs.or()
+}
+
+// doubt says that not all of a set is known any more.
+func (a *Applier) doubt(l *ledger) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l.digest = ""
 }
 
 // correction returns the run that corrects what is remembered to deviate.

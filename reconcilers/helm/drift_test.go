@@ -78,6 +78,8 @@ const (
 
 // TestDrift puts back what somebody does to what was released, and leaves alone what is none of the release's.
 func TestDrift(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one, "two": two})
 	e.declare(detects(v2.DriftDetectionEnabled))
@@ -124,6 +126,8 @@ func TestDrift(t *testing.T) {
 
 // TestDriftCosts holds that a release that is as it was takes no more requests for that drift is looked for.
 func TestDriftCosts(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one, "two": two})
 	e.declare(nil)
@@ -149,6 +153,8 @@ func TestDriftCosts(t *testing.T) {
 
 // TestDriftWarning tells of each change once, and puts nothing back.
 func TestDriftWarning(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one, "two": two})
 	e.declare(detects(v2.DriftDetectionWarn))
@@ -197,6 +203,8 @@ func TestDriftWarning(t *testing.T) {
 
 // TestDriftIgnored looks at nothing that a rule or a marker names, and releases it all the same.
 func TestDriftIgnored(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{
 		"one": one, "two": strings.Replace(two, "{name: two}", "{name: two, annotations: {"+v2.DriftDetectionMark+": disabled}}", 1),
@@ -226,6 +234,8 @@ func TestDriftIgnored(t *testing.T) {
 
 // TestDriftDisabled holds that nobody watches the objects of a release whose drift nobody wants to know.
 func TestDriftDisabled(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one})
 	e.declare(nil)
@@ -256,6 +266,8 @@ func TestDriftDisabled(t *testing.T) {
 
 // TestDriftRefused says what cannot be put back, and puts back the rest.
 func TestDriftRefused(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": "immutable: true\n" + one, "two": two})
 	e.declare(detects(v2.DriftDetectionEnabled))
@@ -282,6 +294,8 @@ func TestDriftRefused(t *testing.T) {
 
 // TestDriftAsTenant needs the rights of the service account, and says which are missing.
 func TestDriftAsTenant(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one})
 	e.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "tenant"}})

@@ -27,6 +27,8 @@ metadata: {name: hook, annotations: {helm.sh/hook: pre-install}}
 
 // TestInventory lists what a release consists of.
 func TestInventory(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	entries := func(names ...string) []meta.ResourceRef {
 		known := map[string]meta.ResourceRef{
@@ -77,6 +79,8 @@ func TestInventory(t *testing.T) {
 
 // TestInventoryOfUninstalled is empty.
 func TestInventoryOfUninstalled(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"one": one, "config": broken})
 	e.declare(func(spec *v2.HelmReleaseSpec) {
