@@ -2,10 +2,13 @@ package template_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -107,4 +110,35 @@ func outcome(t *testing.T, rset *v1.ResourceSet, o template.Options) string {
 	}
 
 	return digest
+}
+
+// FuzzItem holds that an item without actions is the same whether it is rendered or taken as it is.
+func FuzzItem(f *testing.F) {
+	for _, text := range []string{"", "0123", "yes", "a: b # c", "x\n y\n", "\ttab", " \n", "1e3", "0x1F", "12:30", "---", "~", "é\u2028", "'\"", "=", "<"} {
+		f.Add(text, text+"z")
+	}
+
+	f.Fuzz(func(t *testing.T, key, value string) {
+		if !utf8.ValidString(key+value) || strings.Contains(key+value, "<<") {
+			t.Skip()
+		}
+
+		raw, err := json.Marshal(map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a"},
+			"data": map[string]any{key: value, "list": []any{value, map[string]any{"k": value}, 1.5, 12345678901234567, true, nil}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		rset := &v1.ResourceSet{}
+		rset.Spec.Resources = []*apiextensionsv1.JSON{{Raw: raw}}
+
+		plain := outcome(t, rset, options())
+
+		rset.Spec.Inputs = []v1.ResourceSetInput{{}}
+		if rendered := outcome(t, rset, options()); rendered != plain {
+			t.Errorf("got %s, want %s", rendered, plain)
+		}
+	})
 }

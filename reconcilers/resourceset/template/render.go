@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	v1 "github.com/weir-dev/weir/api/controlplane/v1"
 	"github.com/weir-dev/weir/api/meta"
@@ -198,21 +199,38 @@ func decodeItem(item *apiextensionsv1.JSON) (*unstructured.Unstructured, error) 
 	return decodeObject(item.Raw)
 }
 
+// encodeItem returns the YAML of an item, in the layout of sigs.k8s.io/yaml, which users indent their blocks for. That library
+// folds long lines, though, and so would tear actions apart.
+func encodeItem(item *apiextensionsv1.JSON) (string, error) {
+	u, err := decodeItem(item)
+	if err != nil {
+		return "", err
+	}
+
+	var out strings.Builder
+
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	e.CompactSeqIndent()
+
+	if err := errors.Join(e.Encode(u.Object), e.Close()); err != nil {
+		return "", fault("it has no form in YAML")
+	}
+
+	return out.String(), nil
+}
+
 // programs compiles the YAML of the items.
 func (r *renderer) programs(items []*apiextensionsv1.JSON) ([]*program, error) {
 	out := make([]*program, 0, len(items))
 
 	for i, item := range items {
-		if item == nil {
-			return nil, &Error{Place: itemPlace(i), Err: fault("it is no object")}
-		}
-
-		text, err := yaml.JSONToYAML(item.Raw)
+		text, err := encodeItem(item)
 		if err != nil {
-			return nil, &Error{Place: itemPlace(i), Err: fault("it is no object")}
+			return nil, &Error{Place: itemPlace(i), Err: err}
 		}
 
-		p, err := r.sandbox.compile(string(text))
+		p, err := r.sandbox.compile(text)
 		if err != nil {
 			return nil, &Error{Place: itemPlace(i), Err: err}
 		}
