@@ -36,7 +36,19 @@ func (r *reconciler) claim(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	if s.Applier.Clean(Owner(obj).ID, s.digest()) {
 		return nil
 	}
-	return r.owned(ctx, obj, s, wanted(s.set))
+	if s.way != beginning {
+		return r.owned(ctx, obj, s, wanted(s.set))
+	}
+	known, err := r.consider(obj, s)
+	if err != nil {
+		return err
+	}
+	if s.claimed = known.claimed; s.claimed {
+		return nil
+	}
+	err = r.owned(ctx, obj, s, wanted(s.set))
+	known.claimed = err == nil
+	return err
 }
 
 // owned returns the verdict of a conflict if somebody else deploys the definitions among the references, which all instances of a cluster

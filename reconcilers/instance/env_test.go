@@ -73,6 +73,7 @@ type env struct {
 	metrics  *prometheus.Registry
 	planKey  approval.Source
 	carried  func() (*distribution.Distribution, error)
+	share    int                                     // of objects that a run migrates; zero is the default
 	builder  func(instance.Builder) instance.Builder // what a test makes of the next operator's; nil leaves it as it is
 
 	mu     sync.Mutex
@@ -196,7 +197,7 @@ func (e *env) restart() {
 		builder = e.builder(dist)
 	}
 	kind := instance.Kind(instance.Deps{
-		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Uptime: e.clock.uptime, Namespace: namespace, Operator: e.operator,
+		Builder: builder, PlanKey: e.planKey, Image: image, Releases: releases, Now: e.clock.now, Uptime: e.clock.uptime, MigrateShare: e.share, Namespace: namespace, Operator: e.operator,
 		Wake: func(types.NamespacedName) { wake(access.ID{}, health.Settled) },
 		Home: instance.Place{Client: e.own, Applier: applier, Hub: hub},
 	})

@@ -29,6 +29,7 @@ type crossing struct {
 	plan    string // digest of what would be done; empty without approvals
 	granted string // digest that was approved
 	edits   error  // why edits of the spec wait too
+	image   string // that only the operator would get; empty if there is more to it
 }
 
 // awaits is what the crossing waits for, as a reason of the condition Upgraded; nothing if it may begin.
@@ -53,17 +54,24 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 	if err != nil {
 		return r.barred(ctx, obj, s, engine.Stall(fluxv1.InvalidSpecReason, err))
 	}
-	if s.way != beginning {
+	x := crossing{
+		open: forcing(obj) || windows.Open(r.Now()), manual: upgrade.Mode == fluxv1.UpgradeManual,
+		granted: obj.Annotations[fluxv1.ApprovedPlanAnnotation],
+	}
+	switch {
+	case s.way == beginning:
+		x.release = !sameRelease(&obj.Status, s.built, s.artifact())
+	case s.way == steady && (x.manual || !x.open):
+		if x.image, err = r.successor(ctx, obj, s); err != nil || x.image == "" {
+			return err
+		}
+		x.release = true
+	default:
 		return nil
 	}
-	now := r.Now()
-	x := crossing{
-		release: !sameRelease(&obj.Status, s.built, s.artifact()), open: forcing(obj) || windows.Open(now),
-		manual: upgrade.Mode == fluxv1.UpgradeManual, granted: obj.Annotations[fluxv1.ApprovedPlanAnnotation],
-	}
-	p := &plan{}
+	p, now := &plan{}, r.Now()
 	if x.manual {
-		if p, err = r.plan(ctx, obj, s); err != nil {
+		if p, err = r.planned(ctx, obj, s, x); err != nil {
 			err = fmt.Errorf("reconciliation failed: plan revision %s: %w", s.built.Revision(), err)
 			return r.barred(ctx, obj, s, engine.Fail(meta.ReconciliationFailedReason, err))
 		}
@@ -82,12 +90,15 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 // pass lets the revision begin, or something in its place, or holds it back.
 func (r *reconciler) pass(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, x crossing, p *plan, next time.Time) error {
 	switch {
-	case x.awaits() == "" && x.manual:
-		obj.Status.Upgrade = pending(obj, s, p.digest)
-		return nil
 	case x.awaits() == "":
+		if x.manual {
+			obj.Status.Upgrade = pending(obj, s, p.digest)
+		}
+		if s.claimed { // that was a while ago
+			return r.owned(ctx, obj, s, wanted(s.set))
+		}
 		return nil
-	case x.manual:
+	case x.manual, x.image != "":
 		return r.queue(ctx, obj, s, x, p, next)
 	}
 	built, rel := s.built, s.release
@@ -121,6 +132,15 @@ func (r *reconciler) barred(ctx context.Context, obj *fluxv1.FluxInstance, s *sc
 	}
 }
 
+// linger keeps what runs as it is, whatever waits.
+func (r *reconciler) linger(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
+	if s.way != steady {
+		return r.hold(ctx, obj, s, nil)
+	}
+	s.way, s.keeping = holding, &keeping{}
+	return nil
+}
+
 // queue holds the revision back, and says what it waits for. It is told once, also when the operator is started anew. While somebody fights
 // over an object, the plan is another one each time that it is made: that is not told.
 func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, x crossing, p *plan, next time.Time) error {
@@ -135,7 +155,7 @@ func (r *reconciler) queue(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	c := engine.Condition(obj, fluxv1.UpgradedCondition)
 	waited := before != nil && before.Phase == fluxv1.UpgradePhasePending && before.To == wanted.To && c != nil && c.Reason == reason
 	told := waited && (before.Plan == wanted.Plan || s.memory.plans.has(wanted) || engine.IsTrue(obj, fluxv1.ContestedCondition))
-	err := r.hold(ctx, obj, s, nil)
+	err := r.linger(ctx, obj, s)
 	if verdict, ok := errors.AsType[*engine.Verdict](err); err != nil && (!ok || verdict.Outcome != engine.Succeeded) {
 		return err
 	}
@@ -166,17 +186,21 @@ func (x crossing) message(obj *fluxv1.FluxInstance, revision string, p *plan, ne
 	if !next.IsZero() {
 		window = "the maintenance window that opens at " + next.Format(time.RFC3339)
 	}
+	what, name := "Revision ", revision
+	if x.image != "" {
+		what, name = "Operator image ", x.image
+	}
 	switch {
 	case x.awaits() == fluxv1.UpgradeWindowReason && x.manual:
-		return fmt.Sprintf("Plan %s is approved: revision %s waits for %s", p.digest, revision, window)
+		return fmt.Sprintf("Plan %s is approved: %s%s waits for %s", p.digest, strings.ToLower(what[:1])+what[1:], name, window)
 	case x.awaits() == fluxv1.UpgradeWindowReason:
-		text := fmt.Sprintf("Revision %s waits for %s", revision, window)
+		text := fmt.Sprintf("%s%s waits for %s", what, name, window)
 		if x.edits != nil {
 			text += ". The spec was edited, and that waits with it: " + x.edits.Error()
 		}
 		return text
 	}
-	text := fmt.Sprintf("Revision %s waits for the approval of plan %s (%s)", revision, p.digest, p.counts)
+	text := fmt.Sprintf("%s%s waits for the approval of plan %s (%s)", what, name, p.digest, p.counts)
 	if x.granted != "" {
 		text += ", which is not the one that was approved"
 	}

@@ -66,6 +66,9 @@ type Deps struct {
 	// Takeovers are field managers whose fields are taken over, beyond those of Flux, Helm and kubectl.
 	Takeovers []apply.Takeover
 
+	// MigrateShare is the number of objects that one run migrates. Zero stands for 2000.
+	MigrateShare int
+
 	// Now is the clock. Nil means the machine's.
 	Now func() time.Time
 
@@ -104,6 +107,7 @@ type scope struct {
 	away        bool              // nobody could tell what the release is; set by fetch
 	unavailable error             // why there is nothing to build, or to apply; set by fetch and build
 	built       *distribution.Set // what spec and release make now; set by build, nil if unavailable
+	claimed     bool              // it was found earlier that the target is nobody else's; set by claim
 	attempt     string            // what an upgrade to that would be begun with; set by choose
 	way         way               // where the run goes; set by choose, and by hold
 	set         *distribution.Set // the target, which is applied: what was built, or the last good one; set by choose, and by hold
@@ -129,6 +133,9 @@ type outcome struct {
 func Kind(d Deps) engine.Kind[*fluxv1.FluxInstance, scope] {
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.MigrateShare <= 0 {
+		d.MigrateShare = migrateShare
 	}
 	if d.Uptime == nil {
 		begin := time.Now()

@@ -37,6 +37,7 @@ type memory struct {
 	storage     storage     // of the cluster
 	interim     interim
 	plans       plans
+	held        held
 }
 
 // manyPlans is how many plans of a revision are remembered.

@@ -23,9 +23,16 @@ import (
 // from being applied are looked at again: nobody tells when either is settled.
 const migrateAgain = 5 * time.Minute
 
+// migrateShare is how many objects one run migrates, which takes seconds. The next one goes on: between them, what is deployed is looked
+// after, and others have their turn.
+const migrateShare = 2000
+
 // storage is what this process knows about what a cluster stores for an instance.
 type storage struct {
 	under    map[string]*migration.Migration // those that are under way, by definition
+	done     []string                        // the definitions that the migration of all is through with, while it is under way
+	failed   []error                         // what has failed of that
+	of       string                          // what that is: the revision, and the request
 	revision string                          // the last one for which all definitions were looked at
 	again    time.Time                       // when they are to be looked at again; zero if all was as it should be
 	forced   bool                            // what is left has to be migrated whatever the definitions say
@@ -39,10 +46,14 @@ type replacement struct {
 }
 
 // check refuses a release that would lose objects, before anybody waits for it, or approves it: one without the version in which they are
-// stored.
+// stored. The last word is that of prepare.
 func (r *reconciler) check(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) error {
 	if s.way != beginning {
 		return nil
+	}
+	known, err := r.consider(obj, s)
+	if err != nil || known.checked {
+		return err
 	}
 	all, err := s.replacements(ctx, obj)
 	if err != nil {
@@ -51,6 +62,7 @@ func (r *reconciler) check(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 	if refused := refusals(all); refused != nil {
 		return r.hold(ctx, obj, s, refuse(obj, s, refused))
 	}
+	known.checked = true
 	return nil
 }
 
@@ -166,10 +178,13 @@ func (s *scope) spared() []access.ID {
 // digest identifies what of the target is applied.
 func (s *scope) digest() string {
 	if len(s.spared()) > 0 {
-		return s.set.Digest + "-" // not all of it
+		return partial(s.set.Digest)
 	}
 	return s.set.Digest
 }
+
+// partial identifies a target of which not all is applied.
+func partial(digest string) string { return digest + "-" }
 
 // refuse is the verdict about a release that would lose what is stored. Nothing wakes the instance when that is settled.
 func refuse(obj *fluxv1.FluxInstance, s *scope, why error) error {
@@ -193,6 +208,9 @@ func (r *reconciler) holdBack(ctx context.Context, obj *fluxv1.FluxInstance, s *
 
 // unprepared ends, or holds back, what cannot be applied before objects are migrated that could not be migrated.
 func (r *reconciler) unprepared(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, err error) error {
+	if _, more := errors.AsType[*engine.Verdict](err); more && s.way == beginning {
+		return r.holdBack(ctx, obj, s, err) // what runs is looked after meanwhile
+	}
 	if s.way == beginning && ctx.Err() == nil {
 		return r.holdBack(ctx, obj, s, engine.Fail(meta.ReconciliationFailedReason, fmt.Errorf("reconciliation failed: %w", err)))
 	}
@@ -201,7 +219,7 @@ func (r *reconciler) unprepared(ctx context.Context, obj *fluxv1.FluxInstance, s
 
 // bring migrates what is stored of one definition. It goes on with what an earlier run has begun.
 func (r *reconciler) bring(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, d *migration.Definition, o migration.Options) error {
-	o.Manager = Manager
+	o.Manager, o.Most = Manager, r.MigrateShare
 	engine.Progress(ctx, "Migrating the objects of "+d.Name)
 	under := s.memory.storage.under
 	m := under[d.Name]
@@ -217,6 +235,9 @@ func (r *reconciler) bring(ctx context.Context, obj *fluxv1.FluxInstance, s *sco
 			s.memory.storage.under = map[string]*migration.Migration{}
 		}
 		s.memory.storage.under[d.Name] = m
+		if errors.Is(err, migration.ErrUnfinished) {
+			return engine.Await(soon, fmt.Sprintf("Migrating the objects of %s: %d so far", d.Name, n))
+		}
 		return fmt.Errorf("migrate: %w", err)
 	}
 	delete(under, d.Name)
@@ -245,10 +266,15 @@ func (r *reconciler) migrate(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 	if !force && !due {
 		return nil
 	}
+	known.resume(s.set.Revision() + "\n" + obj.Annotations[meta.ForceRequestAnnotation])
 	err := r.migrateAll(ctx, obj, s, force)
 	if ctx.Err() != nil {
 		return fmt.Errorf("migrate: %w", context.Cause(ctx))
 	}
+	if more, ok := errors.AsType[*engine.Verdict](err); ok {
+		return more
+	}
+	known.resume("")
 	known.revision, known.again, known.forced = s.set.Revision(), time.Time{}, force && err != nil
 	if err == nil {
 		engine.Unset(obj, fluxv1.MigrationFailedCondition)
@@ -265,24 +291,42 @@ func (r *reconciler) migrate(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 	return nil
 }
 
-// migrateAll migrates the objects of all definitions of the instance, those that it keeps included, and goes on after a failure.
+// resume notes what the definitions are migrated for. Those that were done for something else are done again.
+func (k *storage) resume(of string) {
+	if k.of != of {
+		k.of, k.done, k.failed = of, nil, nil
+	}
+}
+
+// migrateAll migrates the objects of all definitions of the instance, those that it keeps included, and goes on after a failure. The error
+// is a verdict if another run is to go on.
 func (r *reconciler) migrateAll(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, force bool) error {
 	definitions, _ := split(references(obj.Status.Inventory))
-	var errs []error
+	known := &s.memory.storage
 	for _, ref := range definitions {
+		if slices.Contains(known.done, ref.Name) {
+			continue
+		}
 		d, err := migration.Read(ctx, s.Client, ref.Name)
 		switch {
 		case isGone(err):
 			continue
 		case err != nil:
-			errs = append(errs, fmt.Errorf("get %q: %w", ref, err))
+			known.failed = append(known.failed, fmt.Errorf("get %q: %w", ref, err))
 			continue
 		case d.Deleting, d.Settled() && !force:
 			continue
 		}
-		errs = append(errs, r.bring(ctx, obj, s, d, migration.Options{}))
+		err = r.bring(ctx, obj, s, d, migration.Options{})
+		if more, ok := errors.AsType[*engine.Verdict](err); ok {
+			return more
+		}
+		known.done = append(known.done, ref.Name)
+		if err != nil {
+			known.failed = append(known.failed, err)
+		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(known.failed...)
 }
 
 // forced tells whether all objects are to be migrated, whatever the definitions say: because somebody asks for it, and with a minor version,

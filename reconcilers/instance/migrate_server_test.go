@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -253,6 +255,70 @@ func TestMigrationHeld(t *testing.T) {
 	e.clock.advance(artifactInterval)
 	obj = e.run("refused", func(obj *fluxv1.FluxInstance) bool { return isTrue(obj, "Stalled") })
 	expect(t, obj, "Ready", metav1.ConditionFalse, meta.ReconciliationFailedReason, "which the new definition, with v1beta3, does not have")
+	e.leave()
+}
+
+// TestMigrationInShares migrates more than one run does: between the runs, what is deployed is looked after.
+func TestMigrationInShares(t *testing.T) {
+	const many = 600
+	p, e := newShop(t), start(t)
+	e.share = 1 // and the rest of its page
+	e.restart()
+	p.publish("v2.9.5", "v1beta3*", "v1")
+	e.create(p.spec(""))
+	e.at("v2.9.5")
+	var wg sync.WaitGroup
+	for worker := range 6 {
+		wg.Go(func() {
+			for i := range many / 6 {
+				if err := e.bucket("fleet", "v1beta3", fmt.Sprintf("b%d-%d", worker, i), "one.example.com"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	shared := func(obj *fluxv1.FluxInstance) bool {
+		c := engine.Condition(obj, meta.ReconcilingCondition)
+		return c != nil && c.Message == "Migrating the objects of "+buckets+": 500 so far"
+	}
+	repaired := func(why string, then func(*fluxv1.FluxInstance) bool) {
+		t.Helper()
+		e.calm()
+		must(t, e.c.Delete(e.ctx, &corev1.Service{ObjectMeta: named("source-controller")}))
+		e.awaken("a Service is gone")
+		e.run(why, func(obj *fluxv1.FluxInstance) bool {
+			return e.exists(&corev1.Service{}, "source-controller") && then(obj)
+		})
+	}
+
+	// After the upgrade.
+	p.publish("v2.9.6", "v1beta3", "v1*")
+	e.clock.advance(artifactInterval)
+	e.told("")
+	e.run("under way", shared)
+	if diff := cmp.Diff([]string{"v1beta3", "v1"}, e.stored()); diff != "" {
+		t.Errorf("stored versions (-want +got):\n%s", diff)
+	}
+	repaired("repaired and migrated", func(*fluxv1.FluxInstance) bool { return len(e.stored()) == 1 })
+	e.at("v2.9.6")
+	told := e.told("Migrated ")
+	if want := "Migrated All 600 objects of " + buckets + " are stored in version v1"; len(told) != 1 || told[0] != want {
+		t.Errorf("told was %q, want %q", told, want)
+	}
+
+	// Before the upgrade, for the definition that comes needs it.
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.MigrateResources = new(false) })
+	p.publish("v2.9.8", "v1beta3", "v1", "v2*")
+	e.clock.advance(artifactInterval)
+	e.at("v2.9.8")
+	e.change(func(obj *fluxv1.FluxInstance) { obj.Spec.MigrateResources = nil })
+	p.publish("v2.9.9", "v2*")
+	e.restart()
+	e.run("under way", shared)
+	repaired("repaired and upgraded", func(obj *fluxv1.FluxInstance) bool {
+		return strings.HasPrefix(obj.Status.LastAppliedRevision, "v2.9.9@") && len(e.versions()) == 1
+	})
 	e.leave()
 }
 

@@ -62,6 +62,41 @@ func (r *reconciler) followRelease(ctx context.Context, obj *fluxv1.FluxInstance
 	return r.steerOperator(ctx, obj, s, x)
 }
 
+// leads tells whether the operator's own Deployment follows the releases of the instance.
+func (r *reconciler) leads(obj *fluxv1.FluxInstance) bool {
+	return r.Operator != nil && obj.Spec.KubeConfig == nil && obj.GetUpgrade().Operator == fluxv1.OperatorFollows
+}
+
+// successor returns the image that the operator is about to get of a release that makes the same objects as the last one; nothing if that
+// has passed the gate, or is not for this operator to change.
+func (r *reconciler) successor(ctx context.Context, obj *fluxv1.FluxInstance, s *scope) (string, error) {
+	want := s.set.Operator.String()
+	if want == "" || !r.leads(obj) {
+		return "", nil
+	}
+	good, err := r.lastGood(ctx, obj, s)
+	if _, ok := errors.AsType[*unusableError](err); err != nil && !ok {
+		return "", err
+	}
+	if good != nil && good.details.Operator == want {
+		return "", nil
+	}
+	state, err := r.Operator.Observe(ctx)
+	if _, nowhere := errors.AsType[*operator.AbsentError](err); nowhere || apierrors.IsForbidden(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reconciliation failed: find the Deployment of the operator: %w", err)
+	}
+	if state.ManagedBy != "" || state.Unfit != "" || follows(want, state.Wanted.Image) {
+		return "", nil
+	}
+	if obj.Status.Operator == nil {
+		obj.Status.Operator = &fluxv1.OperatorStatus{Image: state.Running.Image, ManagedBy: fluxv1.OperatorManagedByWeir}
+	}
+	return want, nil
+}
+
 // operatorUnseen ends a run of an operator that does not see its Deployment.
 func (r *reconciler) operatorUnseen(obj *fluxv1.FluxInstance, err error) error {
 	_, nowhere := errors.AsType[*operator.AbsentError](err)

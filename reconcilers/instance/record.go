@@ -49,6 +49,9 @@ type details struct {
 	// Artifact is where the manifests came from; nil for those that an operator carried.
 	Artifact *fluxv1.DistributionArtifact `json:"artifact,omitempty"`
 
+	// Operator is the image that the release has for the operator, if that follows releases. It has passed the gate.
+	Operator string `json:"operator,omitempty"`
+
 	// Verify says whose signatures were asked for.
 	Verify *fluxv1.DistributionVerification `json:"verify,omitempty"`
 }
@@ -136,6 +139,9 @@ func (r *reconciler) keepRecord(ctx context.Context, obj *fluxv1.FluxInstance, s
 	good := &record{set: s.set, details: details{
 		Revision: s.set.Revision(), Spec: spec, Images: s.set.Images, Verify: obj.Spec.Distribution.Verify,
 	}}
+	if r.leads(obj) {
+		good.details.Operator = s.set.Operator.String()
+	}
 	if s.release != nil {
 		good.details.Artifact = s.release.Artifact
 	}

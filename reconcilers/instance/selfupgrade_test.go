@@ -1,6 +1,7 @@
 package instance_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -129,6 +130,9 @@ func (u *upgrades) install(image string) {
 		if strings.Contains(doc, "kind: Deployment\n") {
 			must(u.t, yaml.Unmarshal([]byte(doc), d))
 			must(u.t, u.c.Create(u.ctx, d))
+			u.t.Cleanup(func() {
+				_ = u.c.Delete(context.Background(), d, client.PropagationPolicy(metav1.DeletePropagationBackground))
+			})
 		}
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: named("flux-operator")}
@@ -221,7 +225,6 @@ distribution:
 	u.operator = nil
 	u.restart()
 	u.leave()
-	must(t, u.c.Delete(u.ctx, u.deployment("flux-operator"), client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }
 
 // upgrade: the components first, then the operator, whatever becomes of the processes meanwhile; the new one has nothing left to do.
