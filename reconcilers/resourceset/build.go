@@ -72,6 +72,7 @@ func (r *reconciler) render(ctx context.Context, obj *fluxv1.ResourceSet, s *sco
 	}
 	s.inputs = len(inputs)
 	return template.Render(ctx, obj, inputs, template.Options{
+		Now: r.Now,
 		Scopes: func(ctx context.Context, gk schema.GroupKind, version string) (bool, error) {
 			m, err := s.client.Mapping(ctx, gk, version)
 			return m.Namespaced, err
