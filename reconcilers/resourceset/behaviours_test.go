@@ -17,6 +17,7 @@ import (
 // TestBehaviours shows what is about the ResourceSet in the list of what clients of the reference rely on, by the numbers in that list.
 // The others are TestBehaviours of package instance.
 func TestBehaviours(t *testing.T) {
+	t.Parallel()
 	for _, b := range []struct {
 		name string
 		show func(*env)
@@ -32,6 +33,7 @@ func TestBehaviours(t *testing.T) {
 		{"15 missing provider", missingProvider},
 		{"15 steps but the last wait", stepsWait},
 		{"15 the last step waits if it has to", lastStepWaits},
+		{"15 the same objects in other steps wait, too", otherSteps},
 		{"15 failure keeps the union of inventories", union},
 	} {
 		t.Run(b.name, func(t *testing.T) {
@@ -219,6 +221,19 @@ func stepsWait(e *env) {
 	if diff := cmp.Diff(want, e.told("ApplySucceeded")); diff != "" {
 		e.t.Errorf("events (-want +got):\n%s", diff)
 	}
+}
+
+// 15
+func otherSteps(e *env) {
+	const one, two = "{name: first, resources: [%s]}", "{name: second, resources: [%s]}"
+	e.create("rs", "steps: ["+fmt.Sprintf(one, config("cm", "1"))+", "+fmt.Sprintf(two, deployment("app"))+"]")
+	e.ready("rs")
+	e.change("rs", "wait: true\nsteps: ["+fmt.Sprintf(one, config("cm", "1")+", "+deployment("app"))+"]") // the same objects
+	if message := e.awaits("rs"); message != `Applying step 1/1 "first"` {
+		e.t.Errorf("it says %q", message)
+	}
+	e.serve("app")
+	e.ready("rs")
 }
 
 // 15

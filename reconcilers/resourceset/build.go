@@ -25,7 +25,7 @@ import (
 type set struct {
 	summary
 	key    string // everything that it depends on
-	digest string // of the objects, with what was copied into them
+	digest string // of the objects, with what was copied into them, and of the steps that they are in
 	steps  [][]*unstructured.Unstructured
 	of     map[access.ID]int // the step of each object
 	jobs   bool              // some are created anew when they have failed
@@ -135,6 +135,7 @@ func newSet(obj *fluxv1.ResourceSet, s *scope, rendered *template.Set, revision 
 	count := 0
 	for i, st := range rendered.Steps {
 		out.steps[i] = st.Objects
+		out.digest += fmt.Sprintf(" %s=%d", st.Name, len(st.Objects))
 		for _, u := range st.Objects {
 			count++
 			id := access.Of(u).ID

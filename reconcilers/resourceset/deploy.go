@@ -82,16 +82,20 @@ func (r *reconciler) applyThrough(ctx context.Context, obj *fluxv1.ResourceSet, 
 	}
 	digest := fmt.Sprintf("%s %d %t %s", s.set.digest, last, meta.Enabled(obj.Annotations, fluxv1.ForceAnnotation), s.client.Identity())
 	result, err := r.Applier.Apply(ctx, s.client, owner, slices.Concat(s.set.steps[:last+1]...), r.applyOptions(obj, s, digest, renewed))
-	s.note(result.Changes)
+	s.memo.attempt.changed = s.memo.attempt.changed || result.Changes.Changed()
 	obj.Status.Inventory = inventory(references(result.Changes.Inventory()), s.previous)
 	if waiting, ok := errors.AsType[*apply.Waiting](err); ok {
 		r.arm(owner.ID, &waiting.Goal)
-		return engine.Await(waiting.After, message)
+		return engine.Await(waiting.After, message) // what was done is told when all of it is
 	}
 	if err != nil {
 		s.memo.adopted = false
+		if log := result.Changes.Log(); log != "" {
+			err = fmt.Errorf("%w\n%s", err, log)
+		}
 		return r.failed(obj, s, inStep(all[last], "apply failed: ", err))
 	}
+	s.note(result.Changes)
 	r.reportFights(ctx, obj, s, result.Fights)
 	s.memo.through, s.memo.applied = through{s.set.digest, last}, digest
 	s.memo.current = references(result.Changes.Inventory())
@@ -148,7 +152,6 @@ func inStep(st stage, what string, err error) error {
 func (s *scope) note(changes apply.Changes) {
 	for _, c := range changes {
 		i := s.set.of[c.ID]
-		s.memo.attempt.changed = s.memo.attempt.changed || c.Action != apply.Unchanged && c.Action != apply.Skipped
 		if c.Action == apply.Unchanged || c.Action == apply.Skipped {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -104,7 +105,7 @@ func start(t *testing.T, change ...func(*resourceset.Deps)) *env {
 	c, err := client.NewWithWatch(config, client.Options{Scheme: kinds})
 	must(t, err)
 	e := &env{
-		t: t, ctx: t.Context(), c: c, clock: &clock{}, counter: &accesstest.Counter{}, woken: make(chan types.NamespacedName, 100),
+		t: t, ctx: logr.NewContext(t.Context(), logr.Discard()), c: c, clock: &clock{}, counter: &accesstest.Counter{}, woken: make(chan types.NamespacedName, 100),
 		namespace: fmt.Sprintf("rset-%d", namespaces.Add(1)),
 	}
 	define.Do(e.define)

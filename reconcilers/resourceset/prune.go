@@ -196,11 +196,8 @@ func (r *reconciler) remove(ctx context.Context, obj *fluxv1.ResourceSet, s *sco
 // accountMissing returns the error of a service account that does not exist.
 func (r *reconciler) accountMissing(ctx context.Context, obj *fluxv1.ResourceSet) (missing, err error) {
 	name := r.account(obj)
-	if name == "" {
+	if valid := access.CheckAccount(obj.Namespace, name) == nil; !valid { // clientFor says what is wrong
 		return nil, nil
-	}
-	if access.CheckAccount(obj.Namespace, name) != nil {
-		return nil, nil // clientFor says what is wrong
 	}
 	_, err = r.Access.Own().GetMeta(ctx, access.Ref{
 		ID: access.ID{Kind: "ServiceAccount", Namespace: obj.Namespace, Name: name}, Version: "v1",

@@ -233,8 +233,7 @@ func TestForgotten(t *testing.T) {
 	e := start(t)
 	e.create("rs", "resources: ["+config("one", "1")+", "+config("two", "1")+"]")
 	e.ready("rs")
-	e.edit("rs", func(obj *fluxv1.ResourceSet) {}) // as it was before the first run
-	obj := e.get("rs")
+	obj := e.get("rs") // as it was before the first run
 	obj.Status = fluxv1.ResourceSetStatus{}
 	must(t, e.c.Status().Update(e.ctx, obj))
 	e.restart()
