@@ -100,6 +100,7 @@ type ledger struct {
 	tracked   map[access.ID]struct{} // the set, and what is to be pruned
 	digest    string                 // of the last Apply, if it succeeded
 	changes   Changes                // of the last Apply, none of which is a change any more
+	checked   time.Time              // when everything was compared with the API server last, by a Check
 	pause     *pause                 // where the last Apply stopped, if it waits for something
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -86,6 +87,7 @@ func (a *Applier) Check(ctx context.Context, c *access.Client, owner Owner, set 
 		}
 	}
 	a.finish(l, r, errs.or())
+	a.looked(l, o.Full)
 	out := a.deviations(l)
 	out.News = slices.Contains(news, true)
 	return out, errs.or()
@@ -103,6 +105,25 @@ func (a *Applier) Deviations(owner access.ID, digest string) (*Deviations, bool)
 		return nil, false
 	}
 	return a.deviations(l), true
+}
+
+// Checked returns when a Check has compared all objects of the owner with the API server last: the first one, or one that was Full. Zero
+// if there was none.
+func (a *Applier) Checked(owner access.ID) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.ledgers[owner]; l != nil {
+		return l.checked
+	}
+	return time.Time{}
+}
+
+func (a *Applier) looked(l *ledger, full bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if full || l.checked.IsZero() {
+		l.checked = a.clock.Now()
+	}
 }
 
 func (a *Applier) deviations(l *ledger) *Deviations {

@@ -99,6 +99,16 @@ func TestCheckAndCorrect(t *testing.T) {
 	same(t, "created", []string{"Service/NS/app created"}, b.correct(three, o))
 	b.finds("created", three, o)
 
+	first := b.applier.Checked(b.owner.ID)
+	full := o
+	full.Full = true
+	b.counter.Take()
+	b.finds("asked for", three, full)
+	b.requests("all are tried when that is asked for", map[string]int{"dry-run": 3})
+	if last := b.applier.Checked(b.owner.ID); first.IsZero() || !last.After(first) {
+		t.Errorf("everything was compared first at %s and last at %s", first, last)
+	}
+
 	b.restart()
 	b.edit(b.ref("ConfigMap", "config"), "somebody", `{"data":{"key":null}}`)
 	b.counter.Take()

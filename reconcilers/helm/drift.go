@@ -66,7 +66,7 @@ func (r *reconciler) detectDrift(ctx context.Context, obj *v2.HelmRelease, s *sc
 	full := obj.Annotations[meta.ReconcileRequestAnnotation] != obj.Status.LastHandledReconcileAt && !s.compared
 	s.compared = true
 
-	found, err := r.detector(ctx, obj, s, deployed).Detect(ctx, full)
+	found, err := r.detector(ctx, obj, s, deployed).Detect(ctx, r.Now(), full)
 	r.tellContest(ctx, obj)
 
 	if len(found.All) == 0 {

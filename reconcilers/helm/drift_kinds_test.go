@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/weir-dev/weir/api/helm/v2"
@@ -195,4 +196,29 @@ func TestDriftContested(t *testing.T) {
 	if diff := cmp.Diff(want, contested); diff != "" {
 		t.Errorf("Contested: -want, +got:\n%s", diff)
 	}
+}
+
+// TestDriftElsewhere is found and put back in another cluster, too.
+func TestDriftElsewhere(t *testing.T) {
+	t.Parallel()
+
+	e := newEnv(t)
+	e.publish("1.0.0", map[string]string{"one": one})
+
+	kubeconfig, err := clientcmd.Write(kubeconfigOf(shared.Start(t).Config()))
+	must(t, err)
+	e.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "elsewhere"}, Data: map[string][]byte{"value": kubeconfig},
+	})
+	e.declare(func(spec *v2.HelmReleaseSpec) {
+		detects(v2.DriftDetectionEnabled)(spec)
+		spec.KubeConfig = &meta.KubeConfigReference{SecretRef: &meta.SecretKeyReference{Name: "elsewhere"}}
+	})
+	same(t, "Drifted", undrifted, e.condition(e.once(), v2.DriftedCondition))
+	e.told()
+
+	e.patch("one", `{"data":{"key":"edited"}}`)
+	same(t, "events", []string{
+		detected + "ConfigMap/NS/one changed (0 additions, 1 changes, 0 removals)", put + "ConfigMap/NS/one configured",
+	}, e.awaken("edited", func(*v2.HelmRelease) bool { return e.data("one") == "wanted" }))
 }

@@ -149,6 +149,15 @@ func TestDriftCosts(t *testing.T) {
 		e.once()
 		same(t, "nothing is asked", without, e.counter.Take("watch", "list", "discover"))
 	}
+
+	e.ahead = 10 * time.Hour
+	e.once()
+	same(t, "now and then everything is tried", without["dry-run"]+2, e.counter.Take()["dry-run"])
+
+	e.ahead = 0
+	e.edit(func(obj *v2.HelmRelease) { obj.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"} })
+	e.once()
+	same(t, "who asks for it gets it", without["dry-run"]+2, e.counter.Take()["dry-run"])
 }
 
 // TestDriftWarning tells of each change once, and puts nothing back.

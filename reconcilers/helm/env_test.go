@@ -71,6 +71,7 @@ type env struct {
 	counter *accesstest.Counter
 	restart func()         // with nothing in memory
 	woken   chan access.ID // by drift
+	ahead   time.Duration  // of the clock of the kind
 
 	mu     sync.Mutex
 	events []string
@@ -111,16 +112,16 @@ func newEnv(t *testing.T) *env {
 	must(t, err)
 
 	e.access = factory
-	clusters := remote.New(remote.Options{
-		Configs: remoteConfigs{c}, Local: factory, Wake: func(access.ID, health.Cause) {}, Patience: time.Minute,
-	})
-	t.Cleanup(clusters.Close)
-
 	wake := func(owner access.ID, cause health.Cause) {
 		if cause == health.Drifted {
 			e.woken <- owner
 		}
 	}
+
+	clusters := remote.New(remote.Options{
+		Configs: remoteConfigs{c}, Local: factory, Wake: wake, Patience: time.Minute,
+	})
+	t.Cleanup(clusters.Close)
 
 	e.restart = func() {
 		if e.hub != nil {
@@ -141,6 +142,7 @@ func newEnv(t *testing.T) *env {
 			}),
 			Access: factory, Hub: hub, Applier: apply.New(hub, apply.ApplierOptions{Wake: wake}), Permits: kube.NewPermits(4),
 			RemotePermits: kube.NewPermits(4), Builder: build.New(build.Options{}), Remote: clusters,
+			Now: func() time.Time { return time.Now().Add(e.ahead) },
 		}), engine.Options{
 			Client: c, Recorder: engine.RecorderFunc(e.record), MinRetryDelay: time.Millisecond, ProgressAfter: time.Hour,
 		})

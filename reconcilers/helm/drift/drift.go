@@ -3,8 +3,10 @@ package drift
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"strings"
+	"time"
 
 	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
@@ -15,8 +17,13 @@ import (
 	"github.com/weir-dev/weir/reconcilers/apply"
 )
 
-// concurrency is the number of requests in parallel.
-const concurrency = 8
+const (
+	// concurrency is the number of requests in parallel.
+	concurrency = 8
+
+	// recheck is about how often everything is compared, should ever an event be missed.
+	recheck = 6 * time.Hour
+)
 
 // Builder reads objects, and finds out where they are served. kube.Client is one.
 type Builder interface {
@@ -40,8 +47,13 @@ type Detector struct {
 	Ignore []meta.IgnoreRule
 }
 
-// Detect tells how the objects differ. Full compares all of them, whatever is known. With an error, the rest may have been compared.
-func (d *Detector) Detect(ctx context.Context, full bool) (*apply.Deviations, error) {
+// Detect tells how the objects differ. Full compares all of them, whatever is known, as is done now and then in any case. With an error,
+// the rest may have been compared.
+func (d *Detector) Detect(ctx context.Context, now time.Time, full bool) (*apply.Deviations, error) {
+	if checked := d.Applier.Checked(d.Owner.ID); !checked.IsZero() && now.Sub(checked) > spread(d.Owner.String()) {
+		full = true
+	}
+
 	if !full {
 		if found, ok := d.Applier.Deviations(d.Owner.ID, d.Digest); ok {
 			return found, nil
@@ -66,6 +78,15 @@ func (d *Detector) Correct(ctx context.Context) (apply.Changes, error) {
 	result, err := d.Applier.Correct(ctx, d.Client, d.Owner, objects, d.options(false))
 
 	return result.Changes, err //nolint:wrapcheck // it says what it is about
+}
+
+// spread returns about how long nothing but events may tell of drift: always the same for the same name, so that what is due for many is
+// not due for all of them at once.
+func spread(name string) time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(name))
+
+	return recheck*4/5 + recheck*2/5*time.Duration(hash.Sum32()%1024)/1024
 }
 
 func (d *Detector) options(full bool) apply.Options {
