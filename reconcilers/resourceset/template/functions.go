@@ -41,6 +41,8 @@ func (s *sandbox) functions() template.FuncMap {
 		"durationRound": s.durationRound,
 
 		// Of the template library itself.
+		"eq":       eq,
+		"ne":       ne,
 		"print":    fmt.Sprint,
 		"printf":   fmt.Sprintf,
 		"println":  fmt.Sprintln,

@@ -98,6 +98,15 @@ func TestHostileTemplates(t *testing.T) {
 			"a key is printed",
 			`<< $d := dict >><< range until 60 >><< $d = dict "a" $d "b" $d >><< end >><< $_ := dict $d 1 >>`, "a value is too large",
 		},
+		"BillionCompared": {
+			"the library prints what it cannot compare",
+			`<< $d := dict >><< range until 60 >><< $d = dict "a" $d "b" $d >><< end >><< eq $d $d >>`,
+			"values of type map[string]interface {} cannot be compared",
+		},
+		"Trim": {
+			"each character is looked for in a set",
+			`<< trimAll (repeat 100000 "äö") (repeat 100000 "ä") >>`, "the template takes too many steps",
+		},
 		"Deep": {
 			"who prints it calls itself for each level",
 			`<< $d := dict >><< range until 2000 >><< $d = dict "a" $d >><< end >><< $d >>`, "a value is nested too deep",
@@ -120,7 +129,7 @@ func TestHostileTemplates(t *testing.T) {
 		"ManyInList": {"items are, too", "kind: List\nitems:\n<< range until 101 >>- {apiVersion: v1, kind: A, metadata: {name: a}}\n<< end >>", "there are more objects than is allowed"},
 
 		"ValueInRange":   {"the library quotes the value", `<< range inputs.secret >><< end >>`, "it cannot be evaluated with such a value"},
-		"ValueInEq":      {"the library quotes the value", `<< $l := inputs.list >><< eq $l inputs.list >>`, "it cannot be evaluated with such a value"},
+		"ValueInEq":      {"the library quotes the value", `<< $l := inputs.list >><< eq $l inputs.list >>`, "values of type []interface {} cannot be compared"},
 		"ValueInDate":    {"the error of the function quotes it", `<< mustToDate "2006" inputs.secret >>`, "it cannot be called with such arguments"},
 		"ValueInPanic":   {"the panic of the function quotes it", `<< regexFind (print inputs.secret "(") "" >>`, "it is no regular expression"},
 		"ValueInLiteral": {"the context quotes a literal", `<< mustFromJson "hunter2" >>`, "line 1: mustFromJson: it cannot be called"},

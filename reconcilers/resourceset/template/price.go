@@ -23,6 +23,8 @@ func prices() map[string]price {
 		"nindent": func(a []any) (int, error) { return indented(whole(a[0]), text(a[1])) },
 		"replace": func(a []any) (int, error) { return product(strings.Count(text(a[2]), text(a[0])), len(text(a[1]))) },
 
+		"trimAll": trimmed, "trimall": trimmed,
+
 		"until":     func(a []any) (int, error) { return count(0, whole(a[0]), 1) },
 		"untilStep": func(a []any) (int, error) { return count(whole(a[0]), whole(a[1]), whole(a[2])) },
 		"seq":       sequence,
@@ -91,6 +93,9 @@ func count(from, to, step int) (int, error) {
 
 	return product((max(from, to)-min(from, to))/max(step, -step, 1), 8)
 }
+
+// trimmed is the price of looking for each character in a set of them.
+func trimmed(args []any) (int, error) { return len(text(args[0])) / 16 * len(text(args[1])), nil }
 
 func sequence(args []any) (int, error) {
 	switch len(args) {
