@@ -45,6 +45,9 @@ type attempt struct {
 	kube   *kube.Client // set by configuration
 	words  words        // of Helm's
 
+	// definitions of the chart, unless they are left out; set by define.
+	definitions []*unstructured.Unstructured
+
 	// superseded tells that the action was interrupted because something else is wanted by now.
 	superseded atomic.Bool
 }

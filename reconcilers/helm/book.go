@@ -149,7 +149,7 @@ func (b *book) recall(latest *release.Release) (state.Action, error) {
 
 	counted := known != nil && known.Version == latest.Version
 
-	if err := b.recallOlder(latest); err != nil || isLocked(latest) { // what is locked is recalled when it is unlocked
+	if err := b.recallOlder(latest); err != nil || !isDone(latest) { // what is locked is recalled when it is unlocked
 		return state.None, err
 	}
 
@@ -283,6 +283,12 @@ func (b *book) interrupted(r *release.Release) state.Made {
 	return made
 }
 
-func isLocked(r *release.Release) bool {
-	return r.Info.Status.IsPending() || r.Info.Status == release.StatusUninstalling
+// isDone tells whether an action has come to its end.
+func isDone(r *release.Release) bool {
+	switch r.Info.Status {
+	case release.StatusDeployed, release.StatusFailed, release.StatusUninstalled:
+		return true
+	default:
+		return false
+	}
 }

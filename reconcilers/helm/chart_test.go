@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,9 @@ func TestDefinitions(t *testing.T) {
 			same(t, "installed", tc.installed, crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Description)
 			same(t, "origin", "app", crd.Labels[v2.OwnerNameLabel])
 
+			entry := meta.ResourceRef{ID: "_things." + group + "_apiextensions.k8s.io_CustomResourceDefinition", Version: "v1"}
+			same(t, "in the inventory", true, slices.Contains(obj.Status.Inventory.Entries, entry))
+
 			thing := &unstructured.Unstructured{}
 			thing.SetAPIVersion(group + "/v1")
 			thing.SetKind("Thing")
@@ -119,6 +123,8 @@ func noise(bytes int) string {
 
 // TestTooLarge refuses a release that does not fit into a Secret before anything of it is there.
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	group := e.namespace + ".example.org"
 	e.publish("1.0.0", map[string]string{
@@ -197,6 +203,8 @@ func TestSchema(t *testing.T) {
 
 // TestSubcharts installs a chart with a subchart that uses a library.
 func TestSubcharts(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{
 		"charts/sub/Chart.yaml":            "{apiVersion: v2, name: sub, version: 1.0.0}",
@@ -210,4 +218,15 @@ func TestSubcharts(t *testing.T) {
 
 	e.wantReady(e.once(), "True InstallSucceeded: Helm install succeeded for release NS/app.v1 with chart app@1.0.0+abababababab")
 	same(t, "rendered", "of the subchart 2", e.data("config"))
+}
+
+// TestLargeChart releases a chart of five megabytes, which a record has compressed.
+func TestLargeChart(t *testing.T) {
+	t.Parallel()
+
+	e := newEnv(t)
+	e.publish("1.0.0", map[string]string{"config": config, "files/large.txt": strings.Repeat("all the same, again and again\n", 5<<20/30)})
+	e.declare(nil)
+
+	e.wantReady(e.once(), "True InstallSucceeded: Helm install succeeded for release NS/app.v1 with chart app@1.0.0+abababababab")
 }

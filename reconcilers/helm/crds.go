@@ -45,7 +45,7 @@ func (a *attempt) define(ctx context.Context, c *chart.Chart, policy string, nam
 		return nil
 	}
 
-	h.definitions = crds
+	h.definitions, a.definitions = crds, crds
 
 	cfg, err := a.configuration(ctx, a.obj.GetReleaseNamespace(), a.name(), *h)
 	if err != nil {

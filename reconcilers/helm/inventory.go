@@ -39,7 +39,7 @@ func (a *attempt) takeInventory(ctx context.Context, action state.Action, failed
 	}
 
 	objects = append(objects, a.kube.Definitions...)
-	s.Inventory = inventory(objects, kept(s.Inventory, action == state.Rollback, failed))
+	s.Inventory = inventory(append(objects, a.definitions...), kept(s.Inventory, action == state.Rollback, failed))
 }
 
 // restoreInventory lists what a deployed release consists of if the status does not: another controller has left the list out, or the

@@ -42,6 +42,16 @@ func TestKilled(t *testing.T) {
 			ready:  "UpgradeSucceeded: Helm upgrade" + done + "2",
 			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionInstall,
 		},
+		"Replacing": {
+			reason: "what Helm marks on the way is no wreck", before: install, status: release.StatusSuperseded,
+			ready:  "UpgradeSucceeded: Helm upgrade" + done + "2",
+			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionUpgrade,
+		},
+		"Uninstalling": {
+			reason: "what was begun to go away is put in order", before: install, status: release.StatusUninstalling,
+			ready:  "UpgradeSucceeded: Helm upgrade" + done + "2",
+			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionInstall,
+		},
 		"Upgraded": {
 			reason: "all was done but to write it down", before: upgrade, ready: "UpgradeSucceeded: Helm upgrade" + done + "2",
 			stored: map[int]release.Status{1: release.StatusSuperseded, 2: release.StatusDeployed}, action: v2.ActionUpgrade,

@@ -20,6 +20,8 @@ func inline(text string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Ra
 
 // TestLifecycle installs, upgrades and uninstalls a chart of an OCIRepository.
 func TestLifecycle(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(nil)
@@ -73,6 +75,8 @@ func statuses(obj *v2.HelmRelease) []string {
 
 // TestTemplate makes a HelmChart, releases what it has, and deletes it.
 func TestTemplate(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.declare(func(spec *v2.HelmReleaseSpec) {
 		spec.ChartRef = nil
@@ -116,6 +120,8 @@ const broken = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata:
 
 // TestRollback goes back to what was there before a failed upgrade, and stalls.
 func TestRollback(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(func(spec *v2.HelmReleaseSpec) {
@@ -139,6 +145,8 @@ func TestRollback(t *testing.T) {
 
 // TestInterrupted unlocks a release that was left in the middle of an upgrade.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(nil)
@@ -163,6 +171,8 @@ func TestInterrupted(t *testing.T) {
 
 // TestSuspend leaves alone what is suspended, also when it is deleted.
 func TestSuspend(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(nil)
@@ -179,6 +189,8 @@ func TestSuspend(t *testing.T) {
 
 // TestAdoption upgrades a release that somebody else has made.
 func TestAdoption(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(nil)

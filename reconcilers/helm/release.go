@@ -257,6 +257,8 @@ func conclude(obj *v2.HelmRelease, v state.Verdict, failed error) error {
 		return engine.Wait(meta.ProgressingWithRetryReason, backOff(obj.Status.Failures), errors.New(message))
 	default:
 		if c := newest(obj); c != nil && c.Status != metav1.ConditionTrue {
+			obj.Status.ObservedGeneration = obj.Generation
+
 			return engine.Wait(c.Reason, obj.Spec.Interval.Duration, errors.New(c.Message))
 		}
 

@@ -13,6 +13,8 @@ import (
 
 // TestUninstallRemediation undoes an install that fails as often as it is tried, and begins anew with another chart.
 func TestUninstallRemediation(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": broken})
 	e.declare(func(spec *v2.HelmReleaseSpec) {
@@ -43,6 +45,8 @@ func TestUninstallRemediation(t *testing.T) {
 
 // TestRetry tries a failed upgrade again after a time, without an end.
 func TestRetry(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{"config": config})
 	e.declare(func(spec *v2.HelmReleaseSpec) {
@@ -64,6 +68,8 @@ func TestRetry(t *testing.T) {
 
 // TestTests runs the tests of a chart after its release.
 func TestTests(t *testing.T) {
+	t.Parallel()
+
 	e := newEnv(t)
 	e.publish("1.0.0", map[string]string{
 		"config": config,
