@@ -36,7 +36,7 @@ func equal(a, b reflect.Value) (bool, error) {
 	case a.CanUint() && b.CanUint():
 		return a.Uint() == b.Uint(), nil
 	case a.CanInt() && b.CanUint():
-		return a.Int() >= 0 && uint64(a.Int()) == b.Uint(), nil
+		return a.Int() >= 0 && uint64(a.Int()) == b.Uint(), nil //nolint:gosec // it is not negative
 	case a.CanUint() && b.CanInt():
 		return equal(b, a)
 	case a.Kind() != b.Kind():

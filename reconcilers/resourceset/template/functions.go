@@ -60,7 +60,7 @@ func (s *sandbox) functions() template.FuncMap {
 
 	maps.Copy(out, template.FuncMap{
 		"inputs": func() map[string]any { return s.input },
-		tickName: s.tick, enterName: s.enter, leaveName: s.leave, guardName: s.guard,
+		tickName: s.tick, enterName: s.enter, leaveName: s.leave, guardName: s.guard, smallName: small,
 	})
 
 	return out
@@ -124,6 +124,18 @@ func (s *sandbox) call(fn reflect.Value, args []reflect.Value, price price) (out
 }
 
 const errArguments = fault("it cannot be called with such arguments")
+
+// maxSmall bounds a text that is given to a method.
+const maxSmall = 256
+
+// small refuses large values.
+func small(v any) (any, error) {
+	if length(reflect.ValueOf(v)) > maxSmall {
+		return nil, errTooLarge
+	}
+
+	return v, nil
+}
 
 // attempt calls a function. What it fails with, or panics with, may hold values.
 func attempt(fn reflect.Value, args []reflect.Value) (out reflect.Value, err error) {

@@ -13,6 +13,7 @@ const (
 	enterName = ours + "enter"
 	leaveName = ours + "leave"
 	guardName = ours + "guard"
+	smallName = ours + "small"
 )
 
 // guardList puts guards into what is executed together: into the rounds of loops, and behind what is printed. It returns about
@@ -38,6 +39,8 @@ func guardNode(node parse.Node, depth int) (size int, ok bool) {
 	switch n := node.(type) {
 	case *parse.ActionNode:
 		size = len(n.Pipe.String())
+		guardPipe(n.Pipe)
+
 		if len(n.Pipe.Decl) == 0 {
 			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pos, guardName))
 		}
@@ -52,6 +55,11 @@ func guardNode(node parse.Node, depth int) (size int, ok bool) {
 		n.List.Nodes = slices.Insert(n.List.Nodes, 0, action(n.Pos, tickName, number(size)))
 
 		return size, ok
+	case *parse.TemplateNode:
+		size = len(n.String())
+		guardPipe(n.Pipe)
+
+		return size, true
 	default:
 		return len(node.String()), true
 	}
@@ -65,7 +73,69 @@ func guardBranches(n *parse.BranchNode, depth int) (size int, ok bool) {
 
 	other, ok := guardList(n.ElseList, depth)
 
-	return len(n.Pipe.String()) + size + other, ok
+	size += len(n.Pipe.String())
+	guardPipe(n.Pipe)
+
+	return size + other, ok
+}
+
+// guardPipe lets only small values into the methods of values, which cannot be metered: those of times format texts.
+func guardPipe(pipe *parse.PipeNode) {
+	if pipe == nil {
+		return
+	}
+
+	var guarded []*parse.CommandNode
+
+	for i, c := range pipe.Cmds {
+		method := isMethod(c.Args[0])
+		if method && i > 0 {
+			guarded = append(guarded, command(c.Pos, smallName))
+		}
+
+		for j, arg := range c.Args {
+			guardArgument(arg)
+
+			if method && j > 0 && !isLiteral(arg) {
+				small := command(arg.Position(), smallName, arg)
+				c.Args[j] = &parse.PipeNode{NodeType: parse.NodePipe, Pos: arg.Position(), Cmds: []*parse.CommandNode{small}}
+			}
+		}
+
+		guarded = append(guarded, c)
+	}
+
+	pipe.Cmds = guarded
+}
+
+func guardArgument(arg parse.Node) {
+	switch n := arg.(type) {
+	case *parse.PipeNode:
+		guardPipe(n)
+	case *parse.ChainNode:
+		guardArgument(n.Node)
+	}
+}
+
+func isMethod(node parse.Node) bool {
+	switch node.(type) {
+	case *parse.FieldNode, *parse.ChainNode, *parse.VariableNode:
+		return true
+	default:
+		return false
+	}
+}
+
+// isLiteral tells whether a node is a value of the template itself, which is converted to what the method takes.
+func isLiteral(node parse.Node) bool {
+	switch n := node.(type) {
+	case *parse.NumberNode, *parse.BoolNode, *parse.NilNode:
+		return true
+	case *parse.StringNode:
+		return len(n.Text) <= maxSmall
+	default:
+		return false
+	}
 }
 
 func command(at parse.Pos, name string, args ...parse.Node) *parse.CommandNode {

@@ -103,6 +103,25 @@ func TestHostileTemplates(t *testing.T) {
 			`<< $d := dict >><< range until 60 >><< $d = dict "a" $d "b" $d >><< end >><< eq $d $d >>`,
 			"values of type map[string]interface {} cannot be compared",
 		},
+		"Method": {
+			"methods are not counted",
+			`<< $s := repeat 1000 "x" >><< (toDate "2006" "2026").Format $s >>`, "line 1: a value is too large",
+		},
+		"MethodPiped": {
+			"nor if the argument comes from before",
+			`<< $d := dict "at" (toDate "2006" "2026") >><< with $d >><< if repeat 1000 "x" | .at.Format >><< end >><< end >>`,
+			"a value is too large",
+		},
+		"MethodLiteral": {
+			"nor if it is written there",
+			`<< $d := toDate "2006" "2026" >><< range 1 >><< $x := $d.Format "` + strings.Repeat("x", 300) + `" >><< end >>`,
+			"a value is too large",
+		},
+		"MethodInArgument": {
+			"nor if it is deep in there",
+			`<< $d := toDate "2006" "2026" >><< define "a" >><< end >><< template "a" (print (print ($d.Format (repeat 300 "x")))) >>`,
+			"a value is too large",
+		},
 		"Trim": {
 			"each character is looked for in a set",
 			`<< trimAll (repeat 100000 "äö") (repeat 100000 "ä") >>`, "the template takes too many steps",
