@@ -37,7 +37,7 @@ var shared = cluster.Shared{Options: cluster.Options{Mode: cluster.ControlPlane}
 func TestMain(m *testing.M) {
 	logf.SetLogger(logr.Discard()) // that of the client
 
-	os.Exit(faulty.Stop(shared.Main(m)))
+	os.Exit(pretended.Stop(faulty.Stop(shared.Main(m))))
 }
 
 // program builds the manager, once for all tests. It looks for data races if the tests do.
