@@ -169,7 +169,13 @@ func startIn(t *testing.T, home, east, west *cluster.Shared) *env {
 	define(t, e.c, "fluxinstances", &fluxv1.FluxInstanceList{})
 	e.namespace(own)
 	e.operate()
-	t.Cleanup(e.stop)
+	t.Cleanup(func() {
+		e.stop()
+
+		if t.Failed() {
+			e.sweep(t)
+		}
+	})
 
 	return e
 }
