@@ -41,10 +41,10 @@ func validateSyncs(instance *fluxv1.FluxInstance, version *semver.Version) error
 // validateSynced refuses syncs without the components that know their kinds: the API server would do so, with an error that says less,
 // or, where the definitions are left from before, take objects that nobody reconciles.
 func validateSynced(instance *fluxv1.FluxInstance) error {
-	field, kind := "spec.sync", ""
+	var field, kind string
 	switch {
 	case instance.Spec.Sync != nil:
-		kind = instance.Spec.Sync.Kind
+		field, kind = "spec.sync", instance.Spec.Sync.Kind
 	case len(instance.Spec.Syncs) > 0:
 		field, kind = "spec.syncs", instance.Spec.Syncs[0].Kind
 	default:
