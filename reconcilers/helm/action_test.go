@@ -103,6 +103,8 @@ func TestLastWords(t *testing.T) {
 
 // TestApplyMethod applies as the spec says, or as the release before was.
 func TestApplyMethod(t *testing.T) {
+	t.Parallel()
+
 	yes, no := true, false
 
 	cases := map[string]struct {

@@ -42,6 +42,8 @@ spec:
 
 // TestDefinitions installs and upgrades a chart with a definition and an object of it.
 func TestDefinitions(t *testing.T) {
+	t.Parallel()
+
 	cases := map[string]struct {
 		reason            string
 		install, upgrade  string

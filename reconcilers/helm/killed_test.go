@@ -13,6 +13,8 @@ import (
 
 // TestKilled goes on after the process was killed at some point of an action, with a status of before.
 func TestKilled(t *testing.T) {
+	t.Parallel()
+
 	const done = " succeeded for release NS/app.v"
 
 	install := func(*env) {}

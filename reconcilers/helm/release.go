@@ -198,6 +198,7 @@ func (a *attempt) run(ctx context.Context, d state.Decision) outcome {
 		state.CountFailure(obj, a.counts(d.Action), a.book.stored)
 	case d.Action == state.Install || d.Action == state.Upgrade:
 		state.CountSuccess(obj)
+		state.ObserveRendering(obj) // else it would be released anew, for the sake of what it has
 	}
 
 	out.set(obj)

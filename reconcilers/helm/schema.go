@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -39,17 +40,7 @@ func checkSchemas(c *chart.Chart, values map[string]any) error {
 }
 
 func hasSchema(c *chart.Chart) bool {
-	if len(c.Schema) > 0 {
-		return true
-	}
-
-	for _, d := range c.Dependencies() {
-		if hasSchema(d) {
-			return true
-		}
-	}
-
-	return false
+	return len(c.Schema) > 0 || slices.ContainsFunc(c.Dependencies(), hasSchema)
 }
 
 // check writes down what is wrong, in Helm's words.
@@ -94,7 +85,7 @@ func checkSchema(raw []byte, values map[string]any) error {
 		return err //nolint:wrapcheck // it says what it is about
 	}
 
-	if err := validator.Validate(map[string]any(values)); err != nil {
+	if err := validator.Validate(values); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "jsonschema validation failed with '"+schemaURL+"#'\n"))
 	}
 

@@ -1,6 +1,10 @@
 package storage
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
 
 const noteField = "weir_note"
 
@@ -30,16 +34,21 @@ func (s *Secrets) Note(name string, revision int) (Note, bool) {
 }
 
 // fresh returns what a new record has besides the release.
-func (s *Secrets) fresh() unknown {
+func (s *Secrets) fresh() (unknown, error) {
 	u := unknown{fields: map[string]json.RawMessage{}}
 
 	if s.method != "" {
-		u.fields[methodField], _ = json.Marshal(s.method) // a string has an encoding, as has the note
+		u.fields[methodField] = json.RawMessage(strconv.Quote(s.method))
 	}
 
 	if s.note.Owner != "" {
-		u.fields[noteField], _ = json.Marshal(s.note)
+		raw, err := json.Marshal(s.note)
+		if err != nil {
+			return unknown{}, fmt.Errorf("encode note: %w", err)
+		}
+
+		u.fields[noteField] = raw
 	}
 
-	return u
+	return u, nil
 }

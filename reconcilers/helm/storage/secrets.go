@@ -186,7 +186,10 @@ func own(labels map[string]string) map[string]string {
 
 // Create implements driver.Driver. A release that is too large is a *SizeError. One that exists but cannot be read is replaced.
 func (s *Secrets) Create(key string, r *release.Release) error {
-	u := s.fresh()
+	u, err := s.fresh()
+	if err != nil {
+		return err
+	}
 
 	content, err := fit(r, u, maxSize-growth)
 	if err != nil {
