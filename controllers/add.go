@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/weir-dev/weir/reconcilers/engine"
+	"github.com/weir-dev/weir/reconcilers/helm/kube"
 )
 
 // maxOutage is the longest delay between two attempts to reach the API server.
@@ -32,8 +34,15 @@ func add[O engine.Object, S any](p *Process, k engine.Kind[O, S], w *waker, anyA
 func handle[O engine.Object, S any](
 	p *Process, k engine.Kind[O, S], own handler.TypedFuncs[O, reconcile.Request], w *waker, workers int, more ...watch,
 ) error {
+	return control(p, k, engine.New(k, p.engine), own, w, workers, more...)
+}
+
+// control makes the controller of a kind, and of what reconciles it.
+func control[O engine.Object, S any](
+	p *Process, k engine.Kind[O, S], r reconcile.Reconciler, own handler.TypedFuncs[O, reconcile.Request], w *waker, workers int, more ...watch,
+) error {
 	c, err := controller.New(strings.ToLower(k.Name), p.Manager, controller.Options{
-		Reconciler:              engine.New(k, p.engine),
+		Reconciler:              r,
 		MaxConcurrentReconciles: workers,
 		LogConstructor:          p.logger(k.Name),
 		// For what the runner itself could not read or write: the API server is back in seconds, as a rule.
@@ -51,6 +60,21 @@ func handle[O engine.Object, S any](
 	}
 
 	return nil
+}
+
+// admitted is a reconciler whose runs begin with a permit to work. Those that wait for one are in no run yet, so that nobody tells in
+// a status how they get on.
+func admitted(permits *kube.Permits, r reconcile.Reconciler) reconcile.Reconciler {
+	return reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+		ctx, done, err := permits.Admit(ctx)
+		defer done()
+
+		if err != nil {
+			return reconcile.Result{}, nil //nolint:nilerr // the process ends
+		}
+
+		return r.Reconcile(ctx, req) //nolint:wrapcheck // it is its own
+	})
 }
 
 // workers is how many objects of a kind run at a time: as many as suit the kind, unless the command line says otherwise.

@@ -70,11 +70,12 @@ func setupHelmRelease(p *Process) error {
 	}
 
 	configs := p.sharedConfigs()
+	permits := kube.NewPermits(p.workers(releasePermits))
 
 	kind := helm.Kind(helm.Deps{
 		Sources: helm.SourceFunc(p.releaseSource), Dependencies: helm.DependencyFunc(p.helmRelease), Configs: valueConfigs{configs},
 		Trees: trees, Access: p.access, Applier: d.applier, Hub: d.hub, Remote: clusters, Builder: builder, Expressions: expressions,
-		Permits: kube.NewPermits(p.workers(releasePermits)), RemotePermits: kube.NewPermits(p.workers(remotePermits)),
+		Permits: permits, RemotePermits: kube.NewPermits(p.workers(remotePermits)),
 		ChartLimits: charts.Limits{
 			Bytes: p.Helm.ChartBytes, FileBytes: p.Helm.ChartFileBytes, Turns: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		},
@@ -102,7 +103,8 @@ func setupHelmRelease(p *Process) error {
 	}
 
 	// The command line bounds those that work. Those that wait need no more than memory.
-	return handle(p, kind, own[*helmv2.HelmRelease](false), w, max(releaseWorkers, p.Concurrent), append(watches, p.watchConfigs(configs, find)...)...)
+	return control(p, kind, admitted(permits, engine.New(kind, p.engine)), own[*helmv2.HelmRelease](false), w,
+		max(releaseWorkers, p.Concurrent), append(watches, p.watchConfigs(configs, find)...)...)
 }
 
 // releaseReferences are what HelmReleases refer to, by index.

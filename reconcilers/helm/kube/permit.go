@@ -20,9 +20,28 @@ type Permits struct{ places chan struct{} }
 // NewPermits makes so many permits, at least one.
 func NewPermits(n int) *Permits { return &Permits{places: make(chan struct{}, max(n, 1))} }
 
-// Take waits for a permit. The error is that of the context.
-func (p *Permits) Take(ctx context.Context) (Permit, error) {
+// admission is the key of the permit that a context carries.
+type admission struct{}
+
+// Admit waits for a permit, so that what has to wait for one does not begin. The context carries it to the first Take, and done gives
+// it back, whoever has it by then. The error is that of the context.
+func (p *Permits) Admit(ctx context.Context) (with context.Context, done func(), err error) {
 	one := &permit{places: p.places}
+	if err := one.Take(ctx); err != nil {
+		return ctx, func() {}, err
+	}
+	return context.WithValue(ctx, admission{}, one), one.Release, nil
+}
+
+// Take waits for a permit, or returns the one that the context carries. One of others is given back. The error is that of the context.
+func (p *Permits) Take(ctx context.Context) (Permit, error) {
+	one, ok := ctx.Value(admission{}).(*permit)
+	if ok && one.places != p.places {
+		one.Release()
+	}
+	if !ok || one.places != p.places {
+		one = &permit{places: p.places}
+	}
 	if err := one.Take(ctx); err != nil {
 		return nil, err
 	}
