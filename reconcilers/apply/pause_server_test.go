@@ -79,6 +79,7 @@ func TestRecreationGivesTheWorkerBack(t *testing.T) {
 	uid := b.get(job).GetUID()
 	changed := strings.ReplaceAll(heldJob, "main:1", "main:2") + "---" + strings.ReplaceAll(three, "key: value", "key: other")
 	o := apply.Options{Blink: blink, Force: true, Digest: "2"}
+	b.seen(b.get(job).GetResourceVersion(), job) // what the hub does not see yet is read
 	b.counter.Take()
 
 	r, w := b.waits(changed, o)
