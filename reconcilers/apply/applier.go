@@ -38,6 +38,8 @@ type Options struct {
 	Ignore []meta.IgnoreRule
 	// Force deletes and creates objects anew whose change is refused because a field is immutable.
 	Force bool
+	// Recreate are kinds of which that is so in any case.
+	Recreate []schema.GroupKind
 	// Labels and Annotations are set on every object, over those that it has.
 	Labels, Annotations map[string]string
 	// Stages are kinds that are applied, and waited for, in a stage of their own before most others.

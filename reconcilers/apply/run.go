@@ -205,7 +205,7 @@ func (r *run) mayRecreate(ctx context.Context, k *task, err error) bool {
 	switch {
 	case k.recreate || !immutable(err):
 		return false
-	case r.options.Force || k.marks.force:
+	case r.options.Force || k.marks.force || slices.Contains(r.options.Recreate, k.GroupKind()):
 		return true
 	case k.known:
 		return r.owner.liveMarks(&k.live).force

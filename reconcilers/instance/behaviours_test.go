@@ -32,6 +32,7 @@ const plain = "distribution: {version: 2.x, registry: ghcr.io/fluxcd}\ncomponent
 // TestBehaviours shows, one by one and by their numbers in the list of what clients of the reference rely on, that instances behave
 // like that, or as docs/decisions/0002-where-we-differ.md says. 14 and 15 are about the ResourceSet.
 func TestBehaviours(t *testing.T) {
+	t.Parallel()
 	for _, b := range []struct {
 		name string
 		show func(*env)

@@ -58,16 +58,8 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		open: forcing(obj) || windows.Open(r.Now()), manual: upgrade.Mode == fluxv1.UpgradeManual,
 		granted: obj.Annotations[fluxv1.ApprovedPlanAnnotation],
 	}
-	switch {
-	case s.way == beginning:
-		x.release = !sameRelease(&obj.Status, s.built, s.artifact())
-	case s.way == steady && (x.manual || !x.open):
-		if x.image, err = r.successor(ctx, obj, s); err != nil || x.image == "" {
-			return err
-		}
-		x.release = true
-	default:
-		return nil
+	if crosses, err := r.crosses(ctx, obj, s, &x); err != nil || !crosses {
+		return err
 	}
 	p, now := &plan{}, r.Now()
 	if x.manual {
@@ -85,6 +77,19 @@ func (r *reconciler) gate(ctx context.Context, obj *fluxv1.FluxInstance, s *scop
 		next = windows.Next(now)
 	}
 	return r.pass(ctx, obj, s, x, p, next)
+}
+
+// crosses tells whether the run is about to do what may have to wait, and notes what that is.
+func (r *reconciler) crosses(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, x *crossing) (crosses bool, err error) {
+	switch {
+	case s.way == beginning:
+		x.release = !sameRelease(&obj.Status, s.built, s.artifact())
+		return true, nil
+	case s.way == steady && (x.manual || !x.open):
+		x.image, err = r.successor(ctx, obj, s)
+		x.release = x.image != ""
+	}
+	return x.release, err
 }
 
 // pass lets the revision begin, or something in its place, or holds it back.

@@ -281,6 +281,12 @@ func (r *reconciler) migrate(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 		return nil
 	}
 	known.again = now.Add(migrateAgain * 9 / 10) // the runs come early and late
+	notMigrated(ctx, obj, s, err)
+	return nil
+}
+
+// notMigrated says what could not be migrated.
+func notMigrated(ctx context.Context, obj *fluxv1.FluxInstance, s *scope, err error) {
 	if c := engine.Condition(obj, fluxv1.MigrationFailedCondition); c == nil || c.Message != err.Error() {
 		engine.Emit(ctx, engine.Event{
 			Type: corev1.EventTypeWarning, Reason: fluxv1.MigrationFailedReason, Message: err.Error(),
@@ -288,7 +294,6 @@ func (r *reconciler) migrate(ctx context.Context, obj *fluxv1.FluxInstance, s *s
 		})
 	}
 	engine.Set(obj, fluxv1.MigrationFailedCondition, metav1.ConditionTrue, fluxv1.MigrationFailedReason, err.Error())
-	return nil
 }
 
 // resume notes what the definitions are migrated for. Those that were done for something else are done again.

@@ -131,6 +131,9 @@ func changed(diff *apply.Difference) []string {
 	var lines []string
 	for i, change := range diff.Changes {
 		if change.Action == apply.Deleted {
+			if slices.ContainsFunc(diff.Changes[i:], func(c apply.Change) bool { return c.Action == apply.Created && c.ID == change.ID }) {
+				lines = append(lines, change.ID.String()+" is deleted, and made anew: it cannot be changed so")
+			}
 			continue
 		}
 		lines = append(lines, change.String())

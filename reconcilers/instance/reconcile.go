@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -153,6 +155,11 @@ func (r *reconciler) applyOptions(s *scope) apply.Options {
 		Takeovers: append([]apply.Takeover{
 			{Manager: "flux"}, {Manager: "helm"}, {Manager: "kustomize-controller"},
 		}, r.Takeovers...),
+		// Their selectors and roles cannot be changed, and a new version may have others. They hold nothing that would be lost.
+		Recreate: []schema.GroupKind{
+			{Group: appsv1.GroupName, Kind: "Deployment"}, {Group: rbacv1.GroupName, Kind: "RoleBinding"},
+			{Group: rbacv1.GroupName, Kind: "ClusterRoleBinding"},
+		},
 		// It belongs to many: what others add is theirs, whatever they add it with.
 		Shared:          []schema.GroupKind{{Kind: "Namespace"}},
 		DropLabels:      []string{fluxv1.HubLabel, "kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace"},

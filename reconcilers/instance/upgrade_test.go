@@ -49,6 +49,7 @@ func TestUpgrade(t *testing.T) {
 		{"Soaks", upgradeSoaks},
 		{"NotRolledBack", upgradeNotRolledBack},
 		{"RollbackFails", rollbackFails},
+		{"OtherSelector", upgradeWithOtherSelector},
 	})
 }
 
@@ -342,6 +343,40 @@ func upgradeSoaks(e *env, k *kubelet) {
 		obj.Spec.Upgrade = nil
 	})
 	e.ready()
+}
+
+// upgradeWithOtherSelector: what cannot be changed is made anew, on the way there and on the way back.
+func upgradeWithOtherSelector(e *env, _ *kubelet) {
+	before := e.deployment("source-controller")
+	selector := func(fate string) func(*fluxv1.FluxInstance) {
+		return func(obj *fluxv1.FluxInstance) {
+			doom("source-controller", fate)(obj)
+			obj.Spec.Kustomize.Patches = append(obj.Spec.Kustomize.Patches, meta.Patch{
+				Target: &meta.Selector{Kind: "Deployment", Name: "source-controller"},
+				Patch: "- {op: add, path: /spec/selector/matchLabels/generation, value: two}\n" +
+					"- {op: add, path: /spec/template/metadata/labels/generation, value: two}\n",
+			})
+		}
+	}
+	e.change(selector(crashing))
+	e.hurry("rolled back", rolledBack)
+	back := e.deployment("source-controller")
+	if back.UID == before.UID || back.Spec.Selector.MatchLabels["generation"] != "" {
+		e.t.Errorf("the Deployment that is back selects %v", back.Spec.Selector.MatchLabels)
+	}
+	e.change(func(obj *fluxv1.FluxInstance) {
+		selector("")(obj)
+		obj.Spec.Upgrade = &fluxv1.Upgrade{Mode: fluxv1.UpgradeManual}
+	})
+	e.waits("WaitingForApproval", "v2.9.5@")
+	digest, text := e.plan()
+	e.mentions(text, "Deployment/flux-system/source-controller is deleted, and made anew: it cannot be changed so",
+		"Deployment/flux-system/source-controller created")
+	e.annotate(fluxv1.ApprovedPlanAnnotation, digest)
+	e.upgraded("v2.9.5@")
+	if now := e.deployment("source-controller"); now.Spec.Selector.MatchLabels["generation"] != "two" {
+		e.t.Errorf("the Deployment selects %v", now.Spec.Selector.MatchLabels)
+	}
 }
 
 // upgradeNotRolledBack: without a way back, the instance says so, and recovers if the revision does.
