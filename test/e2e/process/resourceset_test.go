@@ -46,7 +46,7 @@ func TestResourceSet(t *testing.T) {
 
 		raw := client.RawPatch(types.MergePatchType, []byte(body))
 
-		err := error(nil)
+		var err error
 		if status {
 			err = s.client.Status().Patch(deadline(t, patience), what, raw)
 		} else {
