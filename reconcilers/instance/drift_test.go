@@ -35,7 +35,7 @@ syncs:
 
 // TestDriftOfEveryKind deletes and edits an object of each kind that an instance deploys. Each is back when the hub tells of it, not at
 // the interval, and event, condition and metric say what it was, and who did it.
-func TestDriftOfEveryKind(t *testing.T) {
+func TestDriftOfEveryKind(t *testing.T) { //nolint:tparallel // all drift of one instance
 	e := start(t)
 	e.create(everyKind)
 	e.ready()

@@ -29,7 +29,7 @@ sync: {kind: GitRepository, url: https://example.com/fleet.git, ref: refs/heads/
 `
 
 // TestLife takes one instance through its life, for the cluster has place for one.
-func TestLife(t *testing.T) {
+func TestLife(t *testing.T) { //nolint:tparallel // the phases are of one life
 	e := start(t)
 	e.carried = embedded.whole
 	e.restart()
