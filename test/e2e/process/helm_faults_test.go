@@ -39,7 +39,7 @@ func helmFaults() map[string]helmFault {
 				t.Helper()
 				s.apply(t, s.release(s.namespace, "app", "plain", nil))
 			},
-			ends: done, value: "one", points: []int{2, 5, 8},
+			ends: done, value: "one", points: []int{2, 5, 7},
 		},
 		"upgrade": {
 			reason: "an upgrade", before: installed, act: func(t *testing.T, s *story) {
@@ -63,7 +63,7 @@ func helmFaults() map[string]helmFault {
 					"install": map[string]any{"remediation": map[string]any{"retries": int64(0), "remediateLastFailure": true}},
 				}))
 			},
-			ends: []string{"False UninstallSucceeded, stalled RetriesExceeded"}, value: "absent", points: []int{3, 6, 9},
+			ends: []string{"False UninstallSucceeded, stalled RetriesExceeded"}, value: "absent", points: []int{2, 5, 7},
 		},
 		"uninstall": {
 			reason: "an uninstall", before: installed, act: func(t *testing.T, s *story) {
@@ -73,7 +73,7 @@ func helmFaults() map[string]helmFault {
 					t.Fatal(err)
 				}
 			},
-			ends: []string{"absent"}, value: "absent", points: []int{1, 3, 5},
+			ends: []string{"absent"}, value: "absent", points: []int{1, 3, 6},
 		},
 	}
 }
