@@ -111,3 +111,25 @@ func TestKilled(t *testing.T) {
 		})
 	}
 }
+
+// TestKilledAfterFailure counts a failure that nobody has written down, and does not try again.
+func TestKilledAfterFailure(t *testing.T) {
+	t.Parallel()
+
+	e := newEnv(t)
+	e.publish("1.0.0", map[string]string{"config": config})
+	e.declare(nil)
+
+	before := e.once().Status
+
+	e.publish("2.0.0", map[string]string{"config": broken})
+	e.once()
+	e.kill(before, "")
+
+	obj := e.once()
+	stored := map[int]release.Status{1: release.StatusDeployed, 2: release.StatusFailed}
+	same(t, "not tried again", stored, e.releases())
+	same(t, "Ready", v2.UpgradeFailedReason, engine.Condition(obj, meta.ReadyCondition).Reason)
+	same(t, "Stalled", v2.RetriesExceededReason, engine.Condition(obj, meta.StalledCondition).Reason)
+	same(t, "failures", int64(1), obj.Status.UpgradeFailures)
+}

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -63,6 +64,10 @@ func (s *shelf) take(ctx context.Context, key string, load func(context.Context)
 
 	if c.err != nil {
 		give()
+
+		if found && errors.Is(c.err, context.Canceled) && ctx.Err() == nil { // it was only the run of the first one that ended
+			return s.take(ctx, key, load)
+		}
 
 		return nil, nil, c.err
 	}
