@@ -68,7 +68,7 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 30s) each
 		done
 
 .PHONY: bench
-bench: ## Measure fleets of 100, 500 and 1000 Kustomizations; BENCH_OUT=FILE appends the figures, ARGS="-n 100" changes them
+bench: ## Measure fleets of 100, 500 and 1000 Kustomizations and HelmReleases; BENCH_OUT=FILE appends the figures, ARGS="-n 100" changes them
 	go run ./test/bench $(ARGS)
 
 ##@ Run
