@@ -70,7 +70,7 @@ func admitted(permits *kube.Permits, r reconcile.Reconciler) reconcile.Reconcile
 		defer done()
 
 		if err != nil {
-			return reconcile.Result{}, nil //nolint:nilerr // the process ends
+			return reconcile.Result{}, nil // the process ends
 		}
 
 		return r.Reconcile(ctx, req) //nolint:wrapcheck // it is its own
