@@ -111,6 +111,10 @@ func (r *reconciler) round(ctx context.Context, obj *v2.HelmRelease, s *scope, s
 
 	switch {
 	case errors.Is(err, state.ErrRetriesExceeded):
+		if observed.State == state.Absent {
+			assumeUninstalled(obj)
+		}
+
 		return true, exceeded(obj, state.Exceeded(obj))
 	case errors.Is(err, state.ErrMissingRollbackTarget):
 		return true, engine.Stall(v2.MissingRollbackTargetReason, fmt.Errorf("Failed to perform remediation: %w. "+ //nolint:staticcheck // known words

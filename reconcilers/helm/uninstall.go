@@ -70,3 +70,16 @@ func (a *attempt) runUninstall(ctx context.Context, as string) error {
 func gone(err error) bool {
 	return errors.Is(err, driver.ErrReleaseNotFound) || (err != nil && strings.Contains(err.Error(), "is already deleted"))
 }
+
+// assumeUninstalled says of a release that has failed and is gone that it was uninstalled: the process may have been killed before it
+// wrote that down.
+func assumeUninstalled(obj *v2.HelmRelease) {
+	latest := obj.Status.History.Latest()
+	if latest == nil || latest.Status != release.StatusFailed.String() {
+		return
+	}
+
+	outcome{condition: v2.RemediatedCondition, reason: v2.UninstallSucceededReason, message: fmt.Sprintf(
+		"Release %s with chart %s was not found, assuming it is uninstalled", latest.FullReleaseName(), latest.VersionedChartName(),
+	)}.set(obj)
+}
