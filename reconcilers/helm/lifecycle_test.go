@@ -1,12 +1,14 @@
 package helm_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -113,6 +115,51 @@ func TestTemplate(t *testing.T) {
 	}
 
 	same(t, "uninstalled", "absent", e.data("config"))
+}
+
+// TestTemplateOfOthers leaves the HelmChart of another HelmRelease alone, whose name comes to the same.
+func TestTemplateOfOthers(t *testing.T) {
+	t.Parallel()
+
+	for name, labels := range map[string]map[string]string{
+		"another one": {v2.OwnerNameLabel: "b-app", v2.OwnerNamespaceLabel: "a"},
+		"half of it":  {v2.OwnerNameLabel: "app"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			e := newEnv(t)
+			theirs := &sourcev1.HelmChart{
+				ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: e.namespace + "-app", Labels: labels},
+				Spec: sourcev1.HelmChartSpec{
+					Chart: "theirs", Interval: metav1.Duration{Duration: time.Hour},
+					SourceRef: sourcev1.LocalHelmChartSourceReference{Kind: "HelmRepository", Name: "theirs"},
+				},
+			}
+			e.create(theirs)
+			e.declare(func(spec *v2.HelmReleaseSpec) {
+				spec.ChartRef = nil
+				spec.Chart = &v2.HelmChartTemplate{Spec: v2.HelmChartTemplateSpec{
+					Chart: "app", SourceRef: v2.CrossNamespaceObjectReference{Kind: "HelmRepository", Name: "repo"},
+				}}
+			})
+
+			obj := e.once()
+			if c := engine.Condition(obj, meta.ReadyCondition); c == nil || c.Reason != v2.HelmChartSyncErrorReason ||
+				!strings.Contains(c.Message, "was not made for this HelmRelease") {
+				t.Errorf("it says %v", c)
+			}
+
+			now := &sourcev1.HelmChart{}
+			must(t, e.c.Get(t.Context(), client.ObjectKeyFromObject(theirs), now))
+			same(t, "theirs", theirs.Spec, now.Spec)
+			same(t, "status", "", obj.Status.HelmChart)
+
+			must(t, e.c.Delete(t.Context(), e.get()))
+			e.once()
+			must(t, e.c.Get(t.Context(), client.ObjectKeyFromObject(theirs), now))
+		})
+	}
 }
 
 // broken is a template that the API server refuses.

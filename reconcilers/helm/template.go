@@ -63,6 +63,9 @@ func (r *reconciler) applyTemplate(ctx context.Context, obj *v2.HelmRelease, key
 		reason = v2.HelmChartCreatedReason
 	case err != nil:
 		return fmt.Errorf("get HelmChart '%s': %w", key, err)
+	case !takes(obj, before):
+		return fmt.Errorf("HelmChart '%s' is there already, and was not made for this HelmRelease: it has the label %s=%s/%s. "+
+			"Rename this HelmRelease, or delete that HelmChart", key, v2.Group, before.Labels[v2.OwnerNamespaceLabel], before.Labels[v2.OwnerNameLabel])
 	}
 
 	after, err := r.Access.Own().Apply(ctx, chartRef(key), body, access.ApplyOptions{Manager: Controller, Force: true})
@@ -143,6 +146,17 @@ func (r *reconciler) untemplate(ctx context.Context, obj *v2.HelmRelease, _ *sco
 	obj.Status.HelmChart = ""
 
 	return nil
+}
+
+// takes tells whether a HelmChart that is there may be written for the HelmRelease. The names of two tenants can make the same one: that of
+// a-b/c for a/b-c, with whose rights its content is released. What somebody has made by hand is his as long as it is in another namespace.
+func takes(obj *v2.HelmRelease, found *metav1.PartialObjectMetadata) bool {
+	name, namespace := found.Labels[v2.OwnerNameLabel], found.Labels[v2.OwnerNamespaceLabel]
+	if name == "" && namespace == "" {
+		return found.Namespace == obj.Namespace
+	}
+
+	return name == obj.Name && namespace == obj.Namespace
 }
 
 // made returns the HelmChart if it is there and was made for the HelmRelease: what a status says is no proof.
