@@ -23,6 +23,12 @@ const (
 	// charts do to a tenth.
 	maxContent = 64 << 20
 
+	// maxValues bounds how many values a record has: each takes a hundred bytes and more, however short it is, and a record of some
+	// kilobytes has room for millions. Charts have some ten thousand.
+	maxValues = 500_000
+	// maxDepth bounds how deep they are nested.
+	maxDepth = 1_000
+
 	methodField = "apply_method"
 	infoField   = "info"
 )
@@ -59,6 +65,10 @@ type unknown struct {
 // of a release without asking whether they are there.
 func decode(key string, content []byte) (*release.Release, unknown, error) {
 	raw, err := unpack(content)
+	if err == nil {
+		err = bounded(raw)
+	}
+
 	if err != nil {
 		return nil, unknown{}, err
 	}
@@ -109,6 +119,37 @@ func unpack(content []byte) ([]byte, error) {
 	}
 
 	return raw, nil
+}
+
+// bounded refuses JSON that takes much more memory than it has bytes, or is nested so deep that the digest of it is large. It is counted
+// by what begins or separates values, outside of texts.
+func bounded(raw []byte) error {
+	var (
+		values, depth int
+		quoted        bool
+	)
+
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++ // whatever it is
+		case quoted:
+		case c == '[', c == '{':
+			values, depth = values+1, depth+1
+		case c == ']', c == '}':
+			depth--
+		case c == ',':
+			values++
+		}
+
+		if values > maxValues || depth > maxDepth {
+			return fmt.Errorf("it has more than %d values, or is nested deeper than %d levels", maxValues, maxDepth)
+		}
+	}
+
+	return nil
 }
 
 // withoutContent leaves out of an error of the decoder what it quotes: values may be secret.

@@ -344,6 +344,21 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// TestTexts holds that what looks like JSON in a text counts as a text.
+func TestTexts(t *testing.T) {
+	b := newBench(t)
+	r := newRelease("app", 1, release.StatusDeployed)
+	r.Manifest = strings.Repeat(`,"[\\"{`, 200_000)
+	b.must(b.ours.Create(storage.Key("app", 1), r))
+
+	got, err := b.ours.Get(storage.Key("app", 1))
+	b.must(err)
+
+	if got.Manifest != r.Manifest {
+		t.Error("the manifest is another one")
+	}
+}
+
 func TestCorrupt(t *testing.T) {
 	zip := func(text string) string {
 		var out bytes.Buffer
@@ -360,13 +375,21 @@ func TestCorrupt(t *testing.T) {
 		"Base64": {"So is one with something else.", "%%%", "decode base64: illegal base64 data at input byte 0"},
 		"Gzip":   {"Or one that is cut off.", zip(`{"name":"app"}`)[:24], "unpack: decompress: unexpected EOF"},
 		"Bomb":   {"One that would fill the memory is not read.", zip(strings.Repeat(" ", 100<<20)), "unpack: it has more than 67108864 bytes"},
-		"JSON":   {"Invalid content is not quoted.", zip(`{"config":{"password":hunter2}}`), "decode: invalid JSON after 23 bytes"},
-		"Type":   {"Nor is a value of the wrong type.", zip(`{"name":"app","version":"hunter2"}`), `decode: field "version" is a string`},
-		"Other":  {"The record of another release is none of this one.", zip(`{"name":"other","version":3}`), `it holds revision 3 of release "other"`},
-		"Info":   {"Helm would look into what is not there.", zip(`{"name":"app","version":3}`), "it has no info"},
-		"Chart":  {"Helm would look into it, too.", zip(`{"name":"app","version":3,"info":{}}`), "it has no chart"},
-		"Hook":   {"And into each hook.", zip(`{"name":"app","version":3,"info":{},"chart":{"metadata":{}},"hooks":[null]}`), "one of its hooks is null"},
-		"File":   {"And into each file.", zip(`{"name":"app","version":3,"info":{},"chart":{"metadata":{},"files":[null]}}`), "a file of its chart is null"},
+		"Values": {
+			"Nor is one that does in memory what it does not in JSON.", zip(`{"name":"app","version":3,"config":{"a":[` + strings.Repeat("[],", 600_000) + `1]}}`),
+			"it has more than 500000 values, or is nested deeper than 1000 levels",
+		},
+		"Depth": {
+			"Nor one whose digest would.", zip(`{"name":"app","version":3,"config":{"a":` + strings.Repeat("[", 1_500) + strings.Repeat("]", 1_500) + `}}`),
+			"it has more than 500000 values, or is nested deeper than 1000 levels",
+		},
+		"JSON":  {"Invalid content is not quoted.", zip(`{"config":{"password":hunter2}}`), "decode: invalid JSON after 23 bytes"},
+		"Type":  {"Nor is a value of the wrong type.", zip(`{"name":"app","version":"hunter2"}`), `decode: field "version" is a string`},
+		"Other": {"The record of another release is none of this one.", zip(`{"name":"other","version":3}`), `it holds revision 3 of release "other"`},
+		"Info":  {"Helm would look into what is not there.", zip(`{"name":"app","version":3}`), "it has no info"},
+		"Chart": {"Helm would look into it, too.", zip(`{"name":"app","version":3,"info":{}}`), "it has no chart"},
+		"Hook":  {"And into each hook.", zip(`{"name":"app","version":3,"info":{},"chart":{"metadata":{}},"hooks":[null]}`), "one of its hooks is null"},
+		"File":  {"And into each file.", zip(`{"name":"app","version":3,"info":{},"chart":{"metadata":{},"files":[null]}}`), "a file of its chart is null"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
