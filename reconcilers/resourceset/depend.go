@@ -22,7 +22,8 @@ import (
 // readyExpr says when an object of this group is ready that others depend on.
 const readyExpr = `status.conditions.filter(c, c.type == 'Ready').all(c, c.status == 'True' && c.observedGeneration == metadata.generation)`
 
-// depend waits for the dependencies. They are read with the rights of the process, as everybody may know what is ready.
+// depend waits for the dependencies. They are read with the rights of the process, as everybody may know what is ready. What an expression
+// sees beyond that is for the account to see: whoever writes it learns one answer at a time what the object holds.
 func (r *reconciler) depend(ctx context.Context, obj *fluxv1.ResourceSet, s *scope) error {
 	var known []access.ID
 	for i := range obj.Spec.DependsOn {
@@ -116,7 +117,13 @@ func (r *reconciler) ready(ctx context.Context, obj *fluxv1.ResourceSet, d *flux
 	if err != nil {
 		return misconfigured(meta.InvalidCELExpressionReason, fmt.Errorf("dependency %s: %w", id, err))
 	}
-	holds, err := program.Holds(ctx, visible(obj, id, live))
+	seen := live.Object
+	if d.ReadyExpr != "" {
+		if seen, err = r.visible(ctx, obj, access.Ref{ID: id, Version: live.GroupVersionKind().Version}, live); err != nil {
+			return fmt.Errorf("dependency %s: %w", id, err)
+		}
+	}
+	holds, err := program.Holds(ctx, seen)
 	if err != nil {
 		return fmt.Errorf("dependency %s is not ready: %w", id, err)
 	}
@@ -126,15 +133,44 @@ func (r *reconciler) ready(ctx context.Context, obj *fluxv1.ResourceSet, d *flux
 	return nil
 }
 
-// visible returns what an expression may see of an object: nothing of the contents of Secrets of other namespaces, nor copies of them.
-func visible(obj *fluxv1.ResourceSet, id access.ID, live *unstructured.Unstructured) map[string]any {
+// visible returns what an expression may see of an object: nothing of the contents of Secrets of other namespaces, nor copies of them; and
+// of what the account cannot read, only what tells whether it is ready.
+func (r *reconciler) visible(ctx context.Context, obj *fluxv1.ResourceSet, ref access.Ref, live *unstructured.Unstructured) (map[string]any, error) {
+	c, err := r.clientFor(obj)
+	if err != nil {
+		return nil, err
+	}
+	if c.Identity() != "" {
+		own, err := c.Get(ctx, ref)
+		if apierrors.IsForbidden(err) {
+			return outline(live), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		live = own
+	}
 	unstructured.RemoveNestedField(live.Object, "metadata", "managedFields")
 	unstructured.RemoveNestedField(live.Object, "metadata", "annotations", health.LastApplied)
-	if id.Group == "" && id.Kind == meta.KindSecret && id.Namespace != obj.Namespace {
+	if ref.Group == "" && ref.Kind == meta.KindSecret && ref.Namespace != obj.Namespace {
 		delete(live.Object, "data")
 		delete(live.Object, "stringData")
 	}
-	return live.Object
+	return live.Object, nil
+}
+
+// outline returns what tells whether an object is ready.
+func outline(live *unstructured.Unstructured) map[string]any {
+	out := map[string]any{"apiVersion": live.GetAPIVersion(), "kind": live.GetKind()}
+	for _, path := range [][]string{
+		{"metadata", "name"}, {"metadata", "namespace"}, {"metadata", "generation"}, {"metadata", "deletionTimestamp"},
+		{"status", "conditions"}, {"status", "observedGeneration"}, {"status", "phase"},
+	} {
+		if v, ok, _ := unstructured.NestedFieldNoCopy(live.Object, path...); ok {
+			_ = unstructured.SetNestedField(out, v, path...) // there is no other value in the way
+		}
+	}
+	return out
 }
 
 // misconfigured stalls a ResourceSet with something in its spec that will never work.

@@ -112,3 +112,29 @@ func TestDependenciesElsewhere(t *testing.T) {
 		t.Errorf("it fails with (-want +got):\n%s", diff)
 	}
 }
+
+// TestDependencyAsAccount: of what the account may not read, an expression learns no more than whether it is ready.
+func TestDependencyAsAccount(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(d *resourceset.Deps) { d.DefaultServiceAccount = "tenant" })
+	e.account("tenant")
+	must(t, e.c.Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.namespace + "-other"}}))
+	e.apply(config("mine", "yes"), strings.ReplaceAll(config("theirs", "hunter2"), "NS", "NS-other"))
+	for name, tc := range map[string]struct{ dependsOn, message string }{
+		"own":    {`name: mine, readyExpr: "data.value == 'yes'"`, ""},
+		"ready":  {`name: theirs, namespace: NS-other`, ""},
+		"name":   {`name: theirs, namespace: NS-other, readyExpr: "metadata.name == 'theirs'"`, ""},
+		"oracle": {`name: theirs, namespace: NS-other, readyExpr: "data.value.startsWith('h')"`, "no such attribute"},
+		"quoted": {`name: theirs, namespace: NS-other, readyExpr: "int(data.value) > 0"`, "no such attribute"},
+	} {
+		e.create(name, "dependsOn: [{apiVersion: v1, kind: ConfigMap, ready: true, "+tc.dependsOn+"}]\nresources: ["+config(name, "1")+"]")
+		if tc.message == "" {
+			e.ready(name)
+			continue
+		}
+		reason, message := e.fails(name)
+		if reason != "DependencyNotReady" || !strings.Contains(message, tc.message) || strings.Contains(message, "hunter2") {
+			t.Errorf("%s: it fails with %s %q", name, reason, message)
+		}
+	}
+}
