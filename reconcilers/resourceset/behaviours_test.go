@@ -279,3 +279,20 @@ func union(e *env) {
 		e.t.Errorf("inventory in the end (-want +got):\n%s", diff)
 	}
 }
+
+// TestHeavy: a set that is rendered anew in each run waits for health as others do, and gives its place back.
+func TestHeavy(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.create("rs", "wait: true\nresourcesTemplate: |\n  << repeat 3000000 \" \" >>\n  ---\n  "+deployment("app"), "fluxcd.controlplane.io/reconcileTimeout", "1m")
+	for range 6 {
+		e.awaits("rs")
+		e.once("rs")
+	}
+	e.clock.advance(2 * time.Minute)
+	if _, message := e.fails("rs"); !strings.Contains(message, "timeout of 1m0s waiting for") {
+		t.Errorf("it fails with %q", message)
+	}
+	e.serve("app")
+	e.ready("rs")
+}

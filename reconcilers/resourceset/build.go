@@ -43,6 +43,9 @@ func (r *reconciler) build(ctx context.Context, obj *fluxv1.ResourceSet, s *scop
 	}
 	engine.Progress(ctx, "Building resources")
 	rendered, err := r.render(ctx, obj, s)
+	if errors.Is(err, errBusy) {
+		return engine.Await(lookAgain, "Waiting for other large sets to be built")
+	}
 	if err != nil {
 		return r.unbuilt(obj, s, err)
 	}
@@ -77,6 +80,7 @@ func (r *reconciler) render(ctx context.Context, obj *fluxv1.ResourceSet, s *sco
 			m, err := s.client.Mapping(ctx, gk, version)
 			return m.Namespaced, err
 		},
+		Heavy: func() error { return r.admit(s) },
 	})
 }
 

@@ -108,6 +108,7 @@ type scope struct {
 	decision  decision            // set by decide
 	inputs    int                 // how many there are; set by build
 	set       *set                // set by build, if there is work
+	release   func()              // of the permit to have a heavy set; set by build
 
 	applied []step        // what was done, by step; set by deploy
 	pruned  apply.Changes // set by prune
@@ -124,6 +125,7 @@ type step struct {
 type reconciler struct {
 	Deps
 	memory memory
+	heavy  chan struct{} // holds a token for each heavy set
 }
 
 // Kind declares how a ResourceSet is reconciled.
@@ -137,7 +139,7 @@ func Kind(d Deps) engine.Kind[*fluxv1.ResourceSet, scope] {
 	d.RequeueDependency = cmp.Or(d.RequeueDependency, 5*time.Second)
 	d.Recheck = cmp.Or(d.Recheck, 6*time.Hour)
 	d.Blink = cmp.Or(d.Blink, 300*time.Millisecond)
-	r := &reconciler{Deps: d}
+	r := &reconciler{Deps: d, heavy: make(chan struct{}, maxHeavy)}
 	return engine.Kind[*fluxv1.ResourceSet, scope]{
 		Name:       fluxv1.ResourceSetKind,
 		Controller: Manager,
@@ -181,6 +183,7 @@ func (r *reconciler) open(_ context.Context, obj *fluxv1.ResourceSet, s *scope) 
 func closeRun(s *scope) {
 	if s.memo != nil {
 		s.memo.ran, s.memo.left = true, entries(s.obj.Status.Inventory)
+		s.drop()
 	}
 }
 

@@ -325,3 +325,52 @@ func TestInputsStayApart(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestHeavy holds that only what takes much is asked about, once, and ends if it is refused.
+func TestHeavy(t *testing.T) {
+	t.Parallel()
+
+	const object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+
+	refused := errors.New("refused")
+
+	for name, tc := range map[string]struct {
+		reason, template string
+		asked            int
+	}{
+		"Light":  {"most are", object, 0},
+		"Bytes":  {"what is printed is read", object + `# << repeat 3000000 "x" >>`, 1},
+		"Values": {"short values take much memory", object + `data: [<< range until 150000 >>{},<< end >>]`, 1},
+	} {
+		for verdict, want := range map[string]error{"go on": nil, "refuse": refused} {
+			asked := 0
+			_, err := template.Render(t.Context(), templated(tc.template), []template.Input{{}, {}}, template.Options{Heavy: func() error {
+				asked++
+
+				return want
+			}})
+
+			if tc.asked == 0 {
+				want = nil
+			}
+
+			if asked != tc.asked || !errors.Is(err, want) {
+				t.Errorf("%s: %s: %s: asked %d times, got %v", name, tc.reason, verdict, asked, err)
+			}
+		}
+	}
+}
+
+// TestHeavySteps holds that templates count that do much and print nothing.
+func TestHeavySteps(t *testing.T) {
+	t.Parallel()
+
+	asked := 0
+	_, err := template.Render(t.Context(), templated(`<< range until 1000 >><< range until 500 >><< end >><< end >>`), []template.Input{{}, {}, {}}, template.Options{
+		Heavy: func() error { asked++; return nil },
+	})
+
+	if asked != 1 || err != nil {
+		t.Errorf("asked %d times, got %v", asked, err)
+	}
+}

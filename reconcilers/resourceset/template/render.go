@@ -42,6 +42,10 @@ type Options struct {
 	// MaxSteps that one template may take with one input: calls of functions, and rounds of loops, where those that work on
 	// much count more. All templates with all inputs may take 50 times as many. 0 stands for DefaultMaxSteps.
 	MaxSteps int
+
+	// Heavy is asked once whether to go on with what takes much time or memory: some hundredths of what is allowed, and more. Its error
+	// ends that, and comes back as it is. Without it, nobody is asked.
+	Heavy func() error
 }
 
 // The limits of Options.
@@ -50,6 +54,13 @@ const (
 	DefaultMaxValues  = 2_000_000
 	DefaultMaxBytes   = 32 << 20
 	DefaultMaxSteps   = 1_000_000
+)
+
+// What is heavy: so many steps, bytes or values.
+const (
+	heavySteps  = 1_000_000
+	heavyBytes  = 2 << 20
+	heavyValues = 100_000
 )
 
 // Render renders the templates with each input. Objects that are there twice are taken once, unless in different steps,
@@ -63,7 +74,7 @@ func Render(ctx context.Context, rset *v1.ResourceSet, inputs []Input, o Options
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxSteps = cmp.Or(o.MaxSteps, DefaultMaxSteps)
 
-	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects, values: o.MaxValues}
+	r := &renderer{rset: rset, inputs: inputs, sandbox: newSandbox(ctx, o), left: o.MaxObjects, values: o.MaxValues, mostValues: o.MaxValues}
 
 	set := &Set{}
 
@@ -104,6 +115,8 @@ type renderer struct {
 	sandbox *sandbox
 	left    int // objects that there may still be
 	values  int // and values in them
+
+	mostValues int // that there may be in all
 }
 
 func (r *renderer) step(step v1.ResourceSetStep) ([]*unstructured.Unstructured, error) {
@@ -332,6 +345,10 @@ func (r *renderer) add(
 	for _, u := range all {
 		if r.values -= valuesIn(u.Object); r.values < 0 {
 			return nil, fault("the objects have more values than is allowed for one ResourceSet")
+		}
+
+		if err := r.sandbox.toll(r.mostValues-r.values >= heavyValues); err != nil {
+			return nil, err
 		}
 
 		if switched && meta.Disabled(u.GetAnnotations(), v1.ReconcileAnnotation) {

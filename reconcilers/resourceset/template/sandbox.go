@@ -48,10 +48,16 @@ type sandbox struct {
 
 	// Left of what all may cost.
 	allSteps, allBytes int
+
+	// Of who is asked whether to go on with what is heavy.
+	heavy           func() error // nil once it was asked
+	refused         error
+	cheapTo, fitsTo int // steps and bytes left, below which it is heavy
 }
 
 func newSandbox(ctx context.Context, o Options) *sandbox {
-	s := &sandbox{ctx: ctx, now: o.Now, most: o.MaxSteps, allSteps: o.MaxSteps * allInputs, allBytes: o.MaxBytes}
+	s := &sandbox{ctx: ctx, now: o.Now, most: o.MaxSteps, allSteps: o.MaxSteps * allInputs, allBytes: o.MaxBytes, heavy: o.Heavy}
+	s.cheapTo, s.fitsTo = s.allSteps-heavySteps, s.allBytes-heavyBytes
 	s.funcs = s.functions()
 
 	return s
@@ -136,7 +142,21 @@ func (s *sandbox) execute(p *program, in Input) (string, error) {
 		return "", err
 	}
 
+	if err := s.toll(s.allSteps <= s.cheapTo || s.allBytes <= s.fitsTo); err != nil {
+		return "", err
+	}
+
 	return out.text.String(), nil
+}
+
+// toll asks once whether to go on, if that is expensive by now.
+func (s *sandbox) toll(expensive bool) error {
+	if ask := s.heavy; expensive && ask != nil {
+		s.heavy = nil
+		s.refused = ask()
+	}
+
+	return s.refused
 }
 
 func (s *sandbox) run(t *template.Template, out *output) (err error) {
