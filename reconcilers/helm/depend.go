@@ -100,6 +100,10 @@ func (r *reconciler) ready(ctx context.Context, text string, obj, dep *v2.HelmRe
 
 	variables := map[string]any{}
 
+	if r.NoCrossNamespaceRefs && dep.Namespace != obj.Namespace {
+		dep = outline(dep)
+	}
+
 	for name, object := range map[string]*v2.HelmRelease{"self": obj, "dep": dep} {
 		if variables[name], err = runtime.DefaultUnstructuredConverter.ToUnstructured(object); err != nil {
 			return fmt.Errorf("failed to evaluate dependency '%s': %w", key, err)
@@ -116,4 +120,14 @@ func (r *reconciler) ready(ctx context.Context, text string, obj, dep *v2.HelmRe
 	}
 
 	return nil
+}
+
+// outline returns a HelmRelease without what its owner has written into it of his own, which may be secret: who writes an expression
+// learns one answer at a time what it sees.
+func outline(dep *v2.HelmRelease) *v2.HelmRelease {
+	dep = dep.DeepCopy()
+	dep.Spec.Values, dep.Spec.PostRenderers, dep.ManagedFields = nil, nil, nil
+	delete(dep.Annotations, health.LastApplied)
+
+	return dep
 }
