@@ -170,10 +170,10 @@ func startIn(t *testing.T, home, east, west *cluster.Shared) *env {
 	e.namespace(own)
 	e.operate()
 	t.Cleanup(func() {
-		e.stop()
-
 		if t.Failed() {
 			e.sweep(t)
+		} else {
+			e.stop()
 		}
 	})
 

@@ -10,6 +10,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,6 +25,7 @@ import (
 // them, and in all clusters what instances have deployed.
 func (e *env) sweep(t *testing.T) {
 	t.Helper()
+	e.stop()
 
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
@@ -31,52 +33,53 @@ func (e *env) sweep(t *testing.T) {
 	empty(ctx, t, e.home.client, &fluxv1.FluxInstanceList{})
 
 	for _, s := range []*site{e.home, e.east, e.west} {
-		for _, kind := range []client.ObjectList{
-			&kustomizev1.KustomizationList{}, &sourcev1.GitRepositoryList{},
-			&appsv1.DeploymentList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{}, &corev1.ResourceQuotaList{},
-			&networkingv1.NetworkPolicyList{}, &rbacv1.ClusterRoleBindingList{}, &rbacv1.ClusterRoleList{},
-			&apiextensionsv1.CustomResourceDefinitionList{},
-		} {
-			empty(ctx, t, s.client, kind, client.HasLabels{fluxv1.OwnerNameLabel})
-		}
-
-		s.awaitEnd(ctx, t)
+		s.clear(ctx, t)
 	}
 }
 
-// awaitEnd waits until the definitions are gone, with all objects of theirs.
-func (s *site) awaitEnd(ctx context.Context, t *testing.T) {
+// clear deletes what instances have deployed until nothing of it is left: the operator may be in the middle of a run, and make some anew.
+func (s *site) clear(ctx context.Context, t *testing.T) {
 	t.Helper()
 
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 
 	for {
-		list := &apiextensionsv1.CustomResourceDefinitionList{}
-		if err := s.client.List(ctx, list, client.HasLabels{fluxv1.OwnerNameLabel}); err == nil && len(list.Items) == 0 {
+		left := 0
+
+		for _, kind := range []client.ObjectList{
+			&kustomizev1.KustomizationList{}, &sourcev1.GitRepositoryList{},
+			&appsv1.DeploymentList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{}, &corev1.ResourceQuotaList{},
+			&networkingv1.NetworkPolicyList{}, &rbacv1.ClusterRoleBindingList{}, &rbacv1.ClusterRoleList{},
+			&apiextensionsv1.CustomResourceDefinitionList{},
+		} {
+			left += empty(ctx, t, s.client, kind, client.HasLabels{fluxv1.OwnerNameLabel})
+		}
+
+		if left == 0 {
 			return
 		}
 
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Log("there are definitions left")
+			t.Logf("%d objects are left", left)
 
 			return
 		}
 	}
 }
 
-// empty deletes the objects of a list, whoever holds them.
-func empty(ctx context.Context, t *testing.T, c client.Client, list client.ObjectList, selected ...client.ListOption) {
+// empty deletes the objects of a list, whoever holds them, and returns how many there were.
+func empty(ctx context.Context, t *testing.T, c client.Client, list client.ObjectList, selected ...client.ListOption) int {
 	t.Helper()
 
 	if err := c.List(ctx, list, selected...); err != nil {
-		if !apimeta.IsNoMatchError(err) {
+		if !apimeta.IsNoMatchError(err) && !apierrors.IsNotFound(err) { // else their definition is gone
 			t.Log(err) // the test has failed already
 		}
 
-		return
+		return 0
 	}
 
 	_ = apimeta.EachListItem(list, func(o runtime.Object) error {
@@ -98,6 +101,8 @@ func empty(ctx context.Context, t *testing.T, c client.Client, list client.Objec
 
 		return nil
 	})
+
+	return apimeta.LenList(list)
 }
 
 // TestSweep holds that a test that fails leaves the clusters to the next one as they were.
