@@ -76,6 +76,13 @@ func checkSchema(raw []byte, values map[string]any) error {
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(nowhere{})
 
+	m := &meter{left: maxChecks}
+	compiler.RegisterVocabulary(&jsonschema.Vocabulary{
+		URL:     meterURL,
+		Compile: func(*jsonschema.CompilerContext, map[string]any) (jsonschema.SchemaExt, error) { return m, nil },
+	})
+	compiler.AssertVocabs()
+
 	if err := compiler.AddResource(schemaURL, schema); err != nil {
 		return fmt.Errorf("read schema: %w", err)
 	}
@@ -85,11 +92,45 @@ func checkSchema(raw []byte, values map[string]any) error {
 		return err //nolint:wrapcheck // it says what it is about
 	}
 
-	if err := validator.Validate(values); err != nil {
+	if err := m.validate(validator, values); errors.Is(err, errChecks) {
+		return err
+	} else if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "jsonschema validation failed with '"+schemaURL+"#'\n"))
 	}
 
 	return nil
+}
+
+const (
+	// meterURL names what is added to each schema to count with.
+	meterURL = "urn:weir:meter"
+	// maxChecks is how many schemas are held against a value for one chart: a second or so. Those of charts have some thousand.
+	maxChecks = 2_000_000
+)
+
+var errChecks = fmt.Errorf("to check the values takes more than %d steps: the schema refers to itself too often", maxChecks)
+
+// meter counts the checks of one validation: of a schema of a kilobyte that refers to its parts twice at each level, there are more than
+// ever come to an end, and the library cannot be stopped from outside.
+type meter struct{ left int }
+
+// Validate implements jsonschema.SchemaExt. Only a panic ends the validation, which validate catches.
+func (m *meter) Validate(*jsonschema.ValidatorContext, any) {
+	if m.left--; m.left < 0 {
+		panic(errChecks)
+	}
+}
+
+func (m *meter) validate(s *jsonschema.Schema, values any) (err error) {
+	defer func() {
+		if why := recover(); why == errChecks { //nolint:errorlint // it is this very one
+			err = errChecks
+		} else if why != nil {
+			panic(why)
+		}
+	}()
+
+	return s.Validate(values) //nolint:wrapcheck // the caller has words for it
 }
 
 // nowhere is where schemas get what they refer to.
