@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -114,23 +115,33 @@ var errChecks = fmt.Errorf("to check the values takes more than %d steps: the sc
 // ever come to an end, and the library cannot be stopped from outside.
 type meter struct{ left int }
 
-// Validate implements jsonschema.SchemaExt. Only a panic ends the validation, which validate catches.
+// Validate implements jsonschema.SchemaExt. It ends the goroutine, which is that of validate.
 func (m *meter) Validate(*jsonschema.ValidatorContext, any) {
 	if m.left--; m.left < 0 {
-		panic(errChecks)
+		runtime.Goexit()
 	}
 }
 
-func (m *meter) validate(s *jsonschema.Schema, values any) (err error) {
-	defer func() {
-		if why := recover(); why == errChecks { //nolint:errorlint // it is this very one
-			err = errChecks
-		} else if why != nil {
-			panic(why)
-		}
+func (m *meter) validate(s *jsonschema.Schema, values any) error {
+	result := make(chan error, 1)
+
+	go func() {
+		defer close(result) // without an answer, if it was ended
+		defer func() {
+			if why := recover(); why != nil {
+				result <- fmt.Errorf("the schema cannot be checked: %v", why)
+			}
+		}()
+
+		result <- s.Validate(values)
 	}()
 
-	return s.Validate(values) //nolint:wrapcheck // the caller has words for it
+	err, answered := <-result
+	if !answered {
+		return errChecks
+	}
+
+	return err
 }
 
 // nowhere is where schemas get what they refer to.
