@@ -20,6 +20,7 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
@@ -268,9 +269,27 @@ func (b *bench) eventually(what string, fn func() bool) {
 		case <-ctx.Done():
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.t.Fatalf("%s: it never came; releases are %v, and Helm said:\n%s", what, b.status(), strings.Join(b.logs, "\n"))
+			b.t.Fatalf("%s: it never came; releases are %v, the cluster has\n%s\nand Helm said:\n%s", what, b.status(), b.scene(), strings.Join(b.logs, "\n"))
 		}
 	}
+}
+
+// scene tells which Jobs and pods there are, and what has happened to them.
+func (b *bench) scene() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var lines []string
+	for _, gk := range []schema.GroupKind{{Group: "batch", Kind: "Job"}, {Kind: "Pod"}, {Kind: "Event"}} {
+		objects, err := b.admin.List(ctx, gk, access.Query{Namespace: b.namespace})
+		if err != nil {
+			lines = append(lines, err.Error())
+		}
+		for _, o := range objects {
+			lines = append(lines, fmt.Sprintf("%s %s %s at %s, deleted %v: %v %v %v", gk.Kind, o.GetName(), o.GetUID(), o.GetResourceVersion(),
+				o.GetDeletionTimestamp(), o.Object["status"], o.Object["involvedObject"], o.Object["message"]))
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (b *bench) exists(ref access.Ref) bool {
