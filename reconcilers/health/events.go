@@ -78,6 +78,9 @@ func (h *Hub) hide(f *feed, k key, rev uint64) {
 		f.seen = max(f.seen, rev)
 		if o := f.objects[k]; o != nil {
 			o.polled = true
+			if o.live != nil && Revision(o.live.ResourceVersion) > rev {
+				return // made anew since
+			}
 			f.lose(o)
 			n.changed(o)
 			f.drop(o)

@@ -159,9 +159,10 @@ func (h *Hub) read(ctx context.Context, client *access.Client, f *feed, id acces
 	if err != nil {
 		return err
 	}
+	known := h.known(f, keyOf(id))
 	item, err := client.Read(ctx, access.Ref{ID: id}, !bare(f.gk) || len(h.rules(f, keyOf(id))) > 0)
 	if apierrors.IsNotFound(err) {
-		h.hide(f, keyOf(id), 0)
+		h.hide(f, keyOf(id), known)
 		return nil
 	}
 	if err != nil {
@@ -178,6 +179,16 @@ func (h *Hub) read(ctx context.Context, client *access.Client, f *feed, id acces
 		}
 	}
 	return h.show(f, s)
+}
+
+// known returns the version in which the object was seen last.
+func (h *Hub) known(f *feed, k key) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := f.objects[k]; o != nil && o.live != nil {
+		return Revision(o.live.ResourceVersion)
+	}
+	return 0
 }
 
 func sortRefs(refs []access.Ref) {
