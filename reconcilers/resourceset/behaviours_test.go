@@ -137,9 +137,9 @@ func identifiers(e *env) {
 	e.create("permuted", "inputStrategy: {name: Permute}\ninputsFrom: [{name: tags}, {name: envs}]\nresources: ["+
 		config("permuted", "<< inputs.id >> << inputs.tags.tag >> << inputs.envs.env >>")+"]")
 	e.ready("permuted")
-	got := strings.Fields(e.data("permuted")["value"])
-	if len(got) != 3 || strings.Trim(got[0], "0123456789") != "" || got[1] != "6.0.4" || got[2] != "prod" {
-		e.t.Errorf("the permuted input is %q, want a decimal id", got)
+	want := fmt.Sprint(adler32.Checksum([]byte("envs=0/tags=0"))) + " 6.0.4 prod"
+	if got := e.data("permuted")["value"]; got != want {
+		e.t.Errorf("the permuted input is %q, want %q", got, want)
 	}
 }
 
